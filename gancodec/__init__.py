@@ -1,0 +1,61 @@
+"""gancodec: a learned image codec with exact file sizes and the same decode on every machine.
+
+>>> import gancodec
+>>> data = gancodec.encode("photo.png", bpp=0.1)   # doctest: +SKIP
+>>> image = gancodec.decode(data)                  # doctest: +SKIP
+
+The codec, and PyTorch with it, is imported at the first use of a name that needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gancodec.errors import (
+    CorruptFile,
+    CorruptTable,
+    GicError,
+    MissingWeights,
+    OutputExists,
+    TargetMissed,
+    UnreadablePicture,
+    UnsupportedFile,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from gancodec.codec.api import DecodeOptions, EncodeOptions, decode, encode
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CorruptFile",
+    "CorruptTable",
+    "DecodeOptions",
+    "EncodeOptions",
+    "GicError",
+    "MissingWeights",
+    "OutputExists",
+    "TargetMissed",
+    "UnreadablePicture",
+    "UnsupportedFile",
+    "UsageError",
+    "__version__",
+    "decode",
+    "encode",
+]
+
+_LAZY = dict.fromkeys(("DecodeOptions", "EncodeOptions", "decode", "encode"), "gancodec.codec.api")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,90 @@
+"""The ``gancodec`` command: its sub-commands, ``--version``, and what happens to errors that no command caught."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from gancodec import __version__
+from gancodec.cli.decode import decode
+from gancodec.cli.encode import encode
+from gancodec.cli.info import info
+from gancodec.cli.models import known, models
+from gancodec.cli.report import INTERRUPTED, describe
+from gancodec.cli.train import app as train
+from gancodec.cli.verify import verify
+from gancodec.container import spec
+
+HELP = """A learned image codec: `gancodec encode photo.png --bpp 0.1` writes photo.gic, `gancodec decode photo.gic`
+writes photo.png.
+
+A decoded picture may contain synthesised detail that was not in the original. Do not use it where such detail could
+mislead: medicine, evidence, documents.
+
+Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input unreadable, damaged or not supported,
+4 model missing, 5 size out of reach with --strict, 6 output exists, 130 interrupted.
+"""
+
+# Plain help: drawing it with rich would double the time that --help takes.
+app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
+for command in (encode, decode, info, verify, models):
+    app.command()(command)
+app.add_typer(train)
+
+
+def _version(asked: bool) -> None:
+    if not asked:
+        return
+    print(f"gancodec {__version__}")
+    print(f"format gic {spec.MAJOR}.{spec.MINOR}")
+    installed = [model for model in known() if model.installed]
+    for model in installed:
+        mark = " default" if model.default else ""
+        print(f"model {model.name} (id {model.id}, hash {model.entropy_hash.hex()}){mark}")
+    if not installed:
+        print("no model installed")
+    raise typer.Exit(0)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show versions and installed models.")
+    ] = False,
+) -> None:
+    """Options before the command; the help text is `HELP`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code; every error becomes one line on stderr."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(arguments, prog_name="gancodec", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        print("gancodec: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader has gone, as in `gancodec info *.gic | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except typer.TyperException as error:
+        print(f"gancodec: {' '.join(error.format_message().split())} (--help lists the options)", file=sys.stderr)
+        code = error.exit_code
+    except Exception as error:
+        if "-vv" in arguments:
+            raise
+        text, code = describe(error)
+        print(f"gancodec: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave through the clean-up code, so that no temporary file stays behind."""
+    sys.exit(128 + number)

@@ -1,0 +1,113 @@
+"""``gancodec decode``: .gic files to pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gancodec.cli import files, options
+from gancodec.cli.files import Job
+from gancodec.cli.report import Report
+from gancodec.container import read_header, spec
+from gancodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from gancodec.codec.api import DecodeOptions
+
+NOTE = "Decoded from a .gic file; fine detail may be synthesised and not part of the original picture."
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
+
+FormatOption = Annotated[
+    options.Format | None,
+    typer.Option("--format", help="Picture format; else by the name of the output, else PNG."),
+]
+Realism = Annotated[
+    float,
+    typer.Option("--realism", min=0.0, max=1.0, metavar="0..1", help="0 faithful to 1 natural; only 0 so far."),
+]
+
+
+def decode(
+    inputs: options.GicInputs,
+    output: options.Output = None,
+    folder: options.Folder = None,
+    picture_format: FormatOption = None,
+    realism: Realism = 0.0,
+    model: options.Model = None,
+    device: options.DeviceOption = "auto",
+    threads: options.Threads = None,
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    overwrite: options.Overwrite = False,
+    skip_existing: options.SkipExisting = False,
+    preserve_times: options.PreserveTimes = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Decode .gic files to pictures (photo.gic becomes photo.png).
+
+    A decoded picture may contain detail that the model synthesised and the original did not have.
+    """
+    if realism != 0:
+        raise UsageError("--realism: the shipped models are not trained for it yet; only 0 is accepted")
+    saving = files.Saving(overwrite, skip_existing, preserve_times)
+    report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
+    kind = _format(output, picture_format)
+    options.set_threads(threads)
+    from gancodec.codec.api import DecodeOptions
+
+    chosen = DecodeOptions(model, device, realism, max_pixels)
+    plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder)
+    raise typer.Exit(report.run(plan, lambda job: decode_one(job, kind, chosen, saving, report), saving))
+
+
+def _format(output: str | None, asked: options.Format | None) -> str:
+    """The format to write: the one asked for, else the output name's, else PNG."""
+    if output is None or output == files.PIPE:
+        return asked or "png"
+    from gancodec import imageio
+
+    if asked is None:
+        return imageio.format_for(output)
+    suffix = os.path.splitext(output)[1].lower()
+    if suffix in files.PICTURE_SUFFIXES and imageio.format_for(output) != asked:
+        raise UsageError(f"--format {asked} does not fit the name {output}")
+    return asked
+
+
+def decode_one(job: Job, kind: str, chosen: DecodeOptions, saving: files.Saving, report: Report) -> None:
+    """Read, decode, write and report one file."""
+    from gancodec import imageio
+    from gancodec.codec.api import decode_bytes
+
+    started = time.perf_counter()
+    data = files.read_gic(job.source)
+    picture = decode_bytes(data, chosen)
+    synthetic = read_header(data)[0].flags & spec.FLAG_SYNTHETIC
+    stream = io.BytesIO()
+    notices = imageio.save(picture, stream, kind, NOTE if synthetic else None)
+    files.write(job, stream.getvalue(), saving)
+    warnings = list(dict.fromkeys([*picture.notices, *notices]))
+    for text in warnings:
+        report.warn(job.name, text)
+    height, width = picture.rgb.shape[:2]
+    report.say(f"{job.target_name}: {width}x{height}, {stream.tell()} bytes, {kind}")
+    report.detail(f"{job.name}: {len(data)} bytes, {time.perf_counter() - started:.2f} s")
+    report.record(
+        {
+            "file": job.source,
+            "output": job.target,
+            "format": kind,
+            "width": width,
+            "height": height,
+            "source_bytes": len(data),
+            "bytes": stream.tell(),
+            "seconds": round(time.perf_counter() - started, 3),
+            "warnings": warnings,
+        }
+    )

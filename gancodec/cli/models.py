@@ -1,0 +1,42 @@
+"""``gancodec models``: which models this installation has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gancodec.cli import options
+from gancodec.cli.report import Report
+from gancodec.errors import MissingWeights
+
+if TYPE_CHECKING:
+    from gancodec.weights import ModelInfo
+
+
+def known() -> list[ModelInfo]:
+    """The models of the manifest; none where there is no manifest."""
+    from gancodec import weights
+
+    try:
+        return weights.available()
+    except MissingWeights:
+        return []
+
+
+def models(as_json: options.Json = False) -> None:
+    """List the models: name, id, hash, and which one is the default."""
+    from gancodec import weights
+
+    report = Report(as_json=as_json)
+    for model in weights.available():
+        state = ("installed" if model.installed else "not installed") + (", default" if model.default else "")
+        text = f"{model.name} (id {model.id}, hash {model.entropy_hash.hex()}): {state}\n  {model.description}"
+        record = {
+            "name": model.name,
+            "id": model.id,
+            "hash": model.entropy_hash.hex(),
+            "sha256": model.sha256,
+            "installed": model.installed,
+            "default": model.default,
+            "description": model.description,
+        }
+        report.result(text, record)

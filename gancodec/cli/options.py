@@ -1,0 +1,116 @@
+"""The options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import typer
+
+from gancodec.cli.files import PIPE, Saving
+from gancodec.cli.report import Report
+from gancodec.container import spec
+from gancodec.errors import UsageError
+
+UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
+
+Device = Literal["auto", "cpu", "cuda"]
+Entropy = Literal["range", "huffman"]
+Format = Literal["png", "jpeg", "webp", "tiff"]
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``30000``, ``30kB``, ``1.5MB``, ``30KiB`` (kB = 1000, KiB = 1024; case does not matter)."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([a-zA-Z]*)", text.strip())
+    if match is None or match[2].lower() not in UNITS:
+        raise typer.BadParameter(f"{text!r} is not a size such as 30000, 30kB or 1.5MiB")
+    size = int(Decimal(match[1]) * UNITS[match[2].lower()])
+    if size < 1:
+        raise typer.BadParameter("a size has to be at least one byte")
+    return size
+
+
+def parse_rate(text: str) -> float:
+    """A finite number above zero."""
+    value = parse_number(text)
+    if value <= 0:
+        raise typer.BadParameter(f"{text!r} is not a number above 0")
+    return value
+
+
+def parse_number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{text!r} is not a number")
+    return value
+
+
+def parse_strip(text: str) -> tuple[str, ...]:
+    """Names of the metadata to leave out, from nothing, ``all``, ``exif``, ``xmp``, or ``exif,xmp``."""
+    names = [name.strip().lower() for name in text.split(",")] if text else []
+    if not set(names) <= {"all", "exif", "xmp"}:
+        raise typer.BadParameter(
+            f"--strip {text!r}: all, exif, xmp, or exif,xmp (ICC profiles are part of the picture)"
+        )
+    return ("exif", "xmp") if "all" in names else tuple(sorted(set(names)))
+
+
+Pictures = Annotated[
+    list[str], typer.Argument(metavar="IN", help="Pictures or folders; - is standard input.", show_default=False)
+]
+GicInputs = Annotated[
+    list[str], typer.Argument(metavar="IN", help=".gic files or folders; - is standard input.", show_default=False)
+]
+GicFiles = Annotated[
+    list[str], typer.Argument(metavar="FILE", help=".gic files or folders; - is standard input.", show_default=False)
+]
+Output = Annotated[
+    str | None, typer.Option("-o", "--output", metavar="OUT", help="Output file, for one input; - is standard output.")
+]
+Folder = Annotated[
+    str | None, typer.Option("-d", "--dir", metavar="DIR", help="Output folder; the tree of input folders is kept.")
+]
+Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Model to use (see `gancodec models`).")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networks run.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")]
+Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Replace output files that exist.")]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Pass over inputs whose output exists.")]
+PreserveTimes = Annotated[bool, typer.Option("--preserve-times", help="Give outputs the input's modification time.")]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse larger pictures before reading them.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per input on standard output.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, show_default=False, help="More messages; -vv adds tracebacks.")
+]
+MAX_PIXELS = spec.MAX_PIXELS
+
+
+def writing_report(
+    inputs: list[str], output: str | None, saving: Saving, *, quiet: bool, verbose: int, as_json: bool
+) -> Report:
+    """The report of a command that writes files; checks the options that exclude each other."""
+    if saving.overwrite and saving.skip_existing:
+        raise UsageError("--overwrite and --skip-existing exclude each other")
+    if as_json and (output == PIPE or (output is None and PIPE in inputs)):
+        raise UsageError("--json and output to standard output exclude each other")
+    return Report(quiet=quiet, verbose=verbose, as_json=as_json)
+
+
+def set_threads(count: int | None) -> None:
+    """Limit the threads of numpy and PyTorch; the variables are read when those are first imported."""
+    if count is None:
+        return
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)

@@ -1,0 +1,47 @@
+"""``gancodec verify``: is a .gic file whole?"""
+
+from __future__ import annotations
+
+import typer
+
+from gancodec.cli import files, options
+from gancodec.cli.files import Job
+from gancodec.cli.report import Report
+from gancodec.container import read
+from gancodec.errors import MissingWeights
+
+
+def verify(
+    inputs: options.GicFiles,
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Check .gic files: structure, every checksum, and every coded symbol (no picture is made)."""
+    report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
+
+    def work(job: Job) -> None:
+        verify_one(files.read_gic(job.source), max_pixels)
+        report.result(f"{job.name}: ok", {"file": job.source, "ok": True})
+
+    raise typer.Exit(report.run(lambda: files.reading_jobs(inputs), work))
+
+
+def verify_one(data: bytes, max_pixels: int) -> None:
+    """Check one file.
+
+    Raises
+    ------
+    CorruptFile, UnsupportedFile
+        With what is wrong.
+    MissingWeights
+        If structure and checksums are fine, but the tables for its symbols are not installed.
+    """
+    read(data, max_pixels)
+    from gancodec.codec import verify_bytes
+
+    try:
+        verify_bytes(data, max_pixels=max_pixels)
+    except MissingWeights as error:
+        raise MissingWeights(f"structure and checksums are fine, but its symbols cannot be checked: {error}") from error

@@ -1,0 +1,282 @@
+"""Names to objects: the typed Python interface of the codec. Importing this needs no torch; running a network does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gancodec import container
+from gancodec.codec import rate
+from gancodec.codec.tunable import CODEC_ID, CODERS, Stream, TunableCodec, coder_name
+from gancodec.container import MAX_PIXELS, Container, Header
+from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnsupportedFile, UsageError
+from gancodec.types import Geometry, Picture, Symbols
+from gancodec.weights import ModelInfo, find, get
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+N_BOUNDS = (-8.0, 8.0)  # beyond the end of every level range
+WORDS = 8  # a range-coded stream grows by whole words: a file this close below its target is as near as it gets
+STRIPPABLE = ("exif", "xmp")
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How to encode. At most one of `bpp`, `size` and `n`; without any, n = 0.
+
+    Attributes
+    ----------
+    bpp : float
+        Bits per pixel that the whole file must not exceed.
+    size : int
+        Bytes that the whole file must not exceed.
+    n : float
+        The tunable parameter itself, in [-8, 8]; larger n, fewer bits.
+    model : str
+        Model name; the default model where None.
+    entropy : {"range", "huffman"}
+    device : {"auto", "cpu", "cuda"}
+    strict : bool
+        Raise TargetMissed where the size asked for is out of reach, instead of returning the nearest.
+    strip : tuple of str
+        Any of "exif" and "xmp", or "all" for both. What is needed to show the picture (ICC, orientation) always stays.
+    max_pixels : int
+        Larger pictures are refused.
+    """
+
+    bpp: float | None = None
+    size: int | None = None
+    n: float | None = None
+    model: str | None = None
+    entropy: str = "range"
+    device: str = "auto"
+    strict: bool = False
+    strip: tuple[str, ...] = ()
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode.
+
+    Attributes
+    ----------
+    model : str
+        Decode with another model's networks; its integer entropy model must be the file's.
+    device : {"auto", "cpu", "cuda"}
+    realism : float
+        0 (most faithful) is what the shipped models are trained for; anything else is refused until they are.
+    max_pixels : int
+        Larger pictures are refused.
+    """
+
+    model: str | None = None
+    device: str = "auto"
+    realism: float = 0.0
+    max_pixels: int = MAX_PIXELS
+
+
+class Encoded(NamedTuple):
+    """An encoded picture: the file, its n and bits per pixel, sizes tried, whether the target was met, and notices for the user."""
+
+    data: bytes
+    n: float
+    bpp: float
+    probes: int
+    hit: bool
+    notices: tuple[str, ...]
+
+
+def encode_picture(picture: Picture, options: EncodeOptions | None = None) -> Encoded:
+    """Encode a picture to the bytes of a .gic file.
+
+    Raises UsageError for options out of range, MissingWeights, and TargetMissed under `strict`.
+    """
+    options = options or EncodeOptions()
+    _check(options, picture.geometry)
+    return encode_with(TunableCodec(get(options.model), options.device), picture, options)
+
+
+def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -> Encoded:
+    """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
+    target = _check(options, picture.geometry)
+    analysis = codec.analyse(picture.rgb)
+    streams: dict[float, bytes] = {}
+
+    def file_at(n: float) -> int:
+        stream = codec.code(analysis, picture.geometry, n, options.entropy)
+        streams[n] = _wrap(stream, picture, codec.weights.info, n, options)
+        return len(streams[n])
+
+    if target is None:
+        n = options.n or 0.0
+        found = rate.Found(n, file_at(n), 1, True)
+    else:
+        found = _search(file_at, target, picture, codec.weights.info, options)
+    data = streams[found.n]
+    bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
+    hit = found.hit or (target is not None and target - WORDS <= found.size <= target)
+    if options.strict and not hit:
+        raise TargetMissed(f"{target} bytes are out of reach; the nearest is {len(data)} bytes ({bpp:.4f} bpp)")
+    return Encoded(data, found.n, bpp, found.probes, hit, picture.notices)
+
+
+def _search(
+    file_at: Callable[[float], int], target: int, picture: Picture, info: ModelInfo, options: EncodeOptions
+) -> rate.Found:
+    geometry = picture.geometry
+    metadata = len(_wrap(Stream(b"", 0, None), picture, info, 0.0, options))  # type: ignore[arg-type]
+    intercept, slope = info.calibration["log_bpp_at_0"], info.calibration["log_bpp_slope"]
+    padded = math.prod(geometry.padded)
+    wanted = max(8 * (target - metadata), 1) / padded
+    return rate.search(file_at, target, (math.log(wanted) - intercept) / slope, slope, N_BOUNDS, metadata)
+
+
+def _check(options: EncodeOptions, geometry: Geometry) -> int | None:
+    """Target size in bytes, or None for a fixed n; UsageError for options out of range."""
+    given = [name for name in ("bpp", "size", "n") if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other")
+    if options.entropy not in CODERS:
+        raise UsageError(f"entropy coder {options.entropy}: choose {' or '.join(CODERS)}")
+    unknown = set(options.strip) - {*STRIPPABLE, "all"}
+    if unknown:
+        raise UsageError(f"strip {', '.join(sorted(unknown))}: choose exif, xmp or all")
+    if options.n is not None and not N_BOUNDS[0] <= options.n <= N_BOUNDS[1]:
+        raise UsageError(f"n = {options.n}: must be in [{N_BOUNDS[0]:g}, {N_BOUNDS[1]:g}]")
+    pixels = geometry.width * geometry.height
+    if pixels > options.max_pixels:
+        raise UsageError(
+            f"{geometry.width}x{geometry.height} is more than {options.max_pixels} pixels; raise --max-pixels to allow it"
+        )
+    if options.bpp is not None:
+        if not (math.isfinite(options.bpp) and options.bpp > 0):
+            raise UsageError(f"bpp = {options.bpp}: must be above 0")
+        return math.floor(options.bpp * pixels / 8)
+    if options.size is not None and options.size <= 0:
+        raise UsageError(f"size = {options.size}: must be above 0 bytes")
+    return options.size
+
+
+def _wrap(stream: Stream, picture: Picture, info: ModelInfo, n: float, options: EncodeOptions) -> bytes:
+    header = Header(
+        width=picture.geometry.width,
+        height=picture.geometry.height,
+        model=info.id,
+        model_hash=info.entropy_hash,
+        codec=CODEC_ID,
+        coder=CODERS[options.entropy],
+        flags=0,
+        n=round(n * 1000),
+        level_shift=stream.level_shift,
+    )
+    kept = {k: None if k in options.strip or "all" in options.strip else getattr(picture, k) for k in STRIPPABLE}
+    alpha = None if picture.alpha is None else np.diff(picture.alpha, axis=0, prepend=np.uint8(0)).tobytes()
+    return container.write(Container(header=header, image=stream.data, alpha=alpha, icc=picture.icc, **kept))
+
+
+def _open(data: bytes, model: str | None, device: str, max_pixels: int) -> tuple[Container, TunableCodec]:
+    """Parse a file and find the codec that can read it."""
+    parsed = container.read(data, max_pixels=max_pixels)
+    header = parsed.header
+    if header.codec != CODEC_ID:
+        raise UnsupportedFile(f"codec {header.codec} is not known to this build")
+    coder_name(header.coder)
+    info = find(model if model is not None else header.model)
+    if info.entropy_hash != header.model_hash:
+        raise MissingWeights(
+            f"written with entropy model {header.model_hash.hex()}, but {info.name} here is {info.entropy_hash.hex()}"
+        )
+    return parsed, TunableCodec(get(info.name), device)
+
+
+def _read(parsed: Container, codec: TunableCodec) -> tuple[Symbols, Geometry]:
+    geometry = Geometry(width=parsed.header.width, height=parsed.header.height)
+    return codec.read(parsed.image, geometry, parsed.header.level_shift, coder_name(parsed.header.coder)), geometry
+
+
+def decode_bytes(data: bytes, options: DecodeOptions | None = None) -> Picture:
+    """Decode the bytes of a .gic file.
+
+    Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
+    """
+    options = options or DecodeOptions()
+    if options.realism != 0.0:
+        raise UsageError(f"realism {options.realism:g}: the installed models are trained for 0 (most faithful) only")
+    return decode_with(*_open(data, options.model, options.device, options.max_pixels), realism=options.realism)
+
+
+def decode_with(parsed: Container, codec: TunableCodec, realism: float = 0.0) -> Picture:
+    """Decode a parsed file with a codec at hand."""
+    symbols, geometry = _read(parsed, codec)
+    rgb = codec.synthesise(symbols, parsed.header.level_shift, geometry, realism)
+    alpha = None
+    if parsed.alpha is not None:
+        rows = np.frombuffer(parsed.alpha, np.uint8).reshape(geometry.height, geometry.width)
+        alpha = np.cumsum(rows, axis=0, dtype=np.uint8)  # modulo 256, as the differences were
+    return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp)
+
+
+def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
+    """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does."""
+    return _read(*_open(data, None, "cpu", max_pixels))[0]
+
+
+def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Check container, checksums and the whole entropy-coded stream, without torch; CorruptFile and its siblings where amiss."""
+    symbols = read_symbols(data, max_pixels=max_pixels)
+    if abs(symbols.dequantised16).max(initial=0) >= 1 << 24:
+        raise CorruptFile("latents out of range")
+
+
+def encode(
+    image: Image.Image | str | PathLike[str],
+    *,
+    bpp: float | None = None,
+    size: int | None = None,
+    n: float | None = None,
+    options: EncodeOptions | None = None,
+) -> bytes:
+    """Encode a Pillow image or a picture file to the bytes of a .gic file.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image or path
+    bpp, size, n : optional
+        At most one; they override `options`. See `EncodeOptions`.
+    options : EncodeOptions, optional
+
+    Examples
+    --------
+    >>> data = gancodec.encode("photo.png", bpp=0.1)  # doctest: +SKIP
+    """
+    from dataclasses import replace
+
+    from gancodec import imageio
+
+    options = options or EncodeOptions()
+    if any(v is not None for v in (bpp, size, n)):
+        options = replace(options, bpp=bpp, size=size, n=n)
+    if isinstance(image, str | PathLike):
+        picture = imageio.load(str(image), max_pixels=options.max_pixels)
+    else:
+        picture = imageio.from_image(image, max_pixels=options.max_pixels)
+    return encode_picture(picture, options).data
+
+
+def decode(data: bytes, options: DecodeOptions | None = None) -> Image.Image:
+    """Decode the bytes of a .gic file to a Pillow image; ICC, EXIF and XMP are in its `info`.
+
+    Examples
+    --------
+    >>> image = gancodec.decode(data)  # doctest: +SKIP
+    """
+    from gancodec import imageio
+
+    return imageio.to_image(decode_bytes(data, options))

@@ -1,0 +1,119 @@
+"""The float half of the codec: encoder, masker and generator on a device, tile by tile. The only file here that imports torch."""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from gancodec.errors import GicError, MissingWeights, UsageError
+from gancodec.models.config import MODELS
+from gancodec.models.tunable import TunableModel
+from gancodec.tiling import cover
+from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry
+from gancodec.weights import Weights
+
+TILE = 1536  # side of what a tile keeps, in pixels
+HALO = 256  # more than the reach of encoder and generator, a multiple of 64
+
+
+class Network:
+    """Networks of one model on one device. Out of CUDA memory, it goes on with the CPU and says so (a warning)."""
+
+    def __init__(self, weights: Weights, device: torch.device) -> None:
+        if weights.info.name not in MODELS:
+            raise MissingWeights(
+                f"model {weights.info.name}: weights are here, but this build does not know the architecture"
+            )
+        model = TunableModel(MODELS[weights.info.name])
+        state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.network.items()}
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        # The gains live among the frozen integers, which alone may decide a bit.
+        if unexpected or any(not k.startswith(("gains.", "hyper_gains.")) for k in missing):
+            raise MissingWeights(f"model {weights.info.name}: weights do not fit the architecture")
+        self.model = model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+
+    def analyse(self, rgb: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(H, W, 3) uint8 to omega (K, h, w), hyper (Kh, hb, wb) and importance (hb, wb)."""
+        return self._guarded(self._analyse, rgb)  # type: ignore[no-any-return]
+
+    def synthesise(
+        self, latent: FloatArray, level: NDArray[np.float64], geometry: Geometry, realism: float
+    ) -> NDArray[np.uint8]:
+        """Latents (K, h, w) with gains undone and levels (hb, wb) to (H, W, 3) uint8."""
+        return self._guarded(self._synthesise, latent, level, geometry, realism)  # type: ignore[no-any-return]
+
+    def _guarded(self, work, *arguments):  # type: ignore[no-untyped-def]
+        try:
+            with torch.inference_mode():
+                return work(*arguments)
+        except torch.OutOfMemoryError:
+            warnings.warn("out of GPU memory: going on with the CPU", RuntimeWarning, stacklevel=2)
+            torch.cuda.empty_cache()
+            self.device = torch.device("cpu")
+            self.model = self.model.to(self.device)
+            with torch.inference_mode():
+                return work(*arguments)
+
+    def _analyse(self, rgb: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        geometry = Geometry(width=rgb.shape[1], height=rgb.shape[0])
+        height, width = geometry.padded
+        padded = np.pad(rgb, ((0, height - rgb.shape[0]), (0, width - rgb.shape[1]), (0, 0)), mode="edge")
+        omega = torch.empty((1, self.model.config.latent_channels, *geometry.latent), device=self.device)
+        for tile in cover(height, width, TILE, HALO):
+            top, bottom, left, right = tile.outer
+            x = torch.from_numpy(padded[top:bottom, left:right]).to(self.device).permute(2, 0, 1)[None].float() / 255
+            part = self.model.encoder.latents(x.contiguous(memory_format=torch.channels_last))
+            t, b, l, r = (v // LATENT_STRIDE for v in tile.inner)
+            y, z = t - top // LATENT_STRIDE, l - left // LATENT_STRIDE
+            omega[:, :, t:b, l:r] = part[:, :, y : y + b - t, z : z + r - l]
+        hyper, importance = self.model.encoder.hyper(omega), self.model.masker(omega)
+        return tuple(v[0].float().cpu().numpy() for v in (omega, hyper, importance))  # type: ignore[return-value]
+
+    def _synthesise(
+        self, latent: FloatArray, level: NDArray[np.float64], geometry: Geometry, realism: float
+    ) -> NDArray[np.uint8]:
+        height, width = geometry.padded
+        out = np.empty((height, width, 3), np.uint8)
+        for tile in cover(height, width, TILE, HALO):
+            top, bottom, left, right = tile.outer
+            sites = np.s_[
+                :, top // LATENT_STRIDE : bottom // LATENT_STRIDE, left // LATENT_STRIDE : right // LATENT_STRIDE
+            ]
+            blocks = np.s_[top // BLOCK : bottom // BLOCK, left // BLOCK : right // BLOCK]
+            z = torch.from_numpy(np.ascontiguousarray(latent[sites])).to(self.device)[None]
+            z = z.contiguous(memory_format=torch.channels_last)
+            levels = torch.from_numpy(level[blocks].astype(np.float32)).to(self.device)[None]
+            pixels = self.model.generator(z, levels, realism).clamp_(0, 1).mul_(255).round_()
+            t, b, l, r = tile.inner
+            kept = pixels[0, :, t - top : b - top, l - left : r - left]
+            out[t:b, l:r] = kept.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
+        return np.ascontiguousarray(out[: geometry.height, : geometry.width])
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" is CUDA where there is one, else the CPU; UsageError where CUDA is asked for and absent."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device {name}: choose auto, cpu or cuda")
+    cuda = torch.cuda.is_available()
+    if name == "cuda" and not cuda:
+        raise UsageError("device cuda: no CUDA device here")
+    return torch.device("cuda" if cuda and name != "cpu" else "cpu")
+
+
+@lru_cache(maxsize=4)
+def load_network(weights: Weights, device: str) -> Network:
+    """Network of `weights` on `device`, kept for the next picture."""
+    return Network(weights, pick_device(device))
+
+
+def set_threads(count: int) -> None:
+    """CPU threads that the networks may use; the integer part gives the same bits with any number."""
+    if count < 1:
+        raise GicError("threads: at least 1")
+    torch.set_num_threads(count)

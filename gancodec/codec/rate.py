@@ -1,0 +1,87 @@
+"""Rate control: find n for a size. Knows no model, only a function from n to bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+TOLERANCE = 0.01  # a file within 1 % below the target is a hit
+AIM = 0.996  # where in that window to aim: most of the room left for what the curve gets wrong
+MAX_PROBES = 8
+
+
+class Found(NamedTuple):
+    """Best n, its size in bytes, the sizes tried, and whether the size is at most the target and within tolerance below it."""
+
+    n: float
+    size: int
+    probes: int
+    hit: bool
+
+
+def search(
+    size_of: Callable[[float], int],
+    target: int,
+    guess: float,
+    slope: float,
+    bounds: tuple[float, float],
+    fixed: int = 0,
+) -> Found:
+    """Find n so that size_of(n) is within 1 % below `target`.
+
+    Safeguarded secant in log rate; the sizes need not be monotone in n. Of the sizes tried the largest not above the target
+    wins, or the smallest of all where every one is above.
+
+    Parameters
+    ----------
+    size_of : callable
+        n to bytes of the whole file. Called at most MAX_PROBES times.
+    target : int
+        Bytes that the file must not exceed.
+    guess, slope : float
+        First n, and d log(size) / d n of the fitted tunability curve (negative).
+    bounds : (float, float)
+        Smallest and largest n.
+    fixed : int
+        Bytes that do not depend on n (metadata, alpha), so that the curve is fitted to the rest.
+    """
+    low, high = bounds
+    tried: dict[float, int] = {}
+    n = min(max(guess, low), high)
+    while len(tried) < MAX_PROBES:
+        tried[n] = size_of(n)
+        if _is_hit(tried[n], target) or (tried[n] <= target and n == low) or (tried[n] > target and n == high):
+            break
+        n = _next(tried, target, slope, bounds, fixed)
+        if n in tried:
+            break
+    within = {n: size for n, size in tried.items() if size <= target}
+    best = max(within, key=within.__getitem__) if within else min(tried, key=tried.__getitem__)
+    return Found(best, tried[best], len(tried), _is_hit(tried[best], target))
+
+
+def _is_hit(size: int, target: int) -> bool:
+    return (1 - TOLERANCE) * target <= size <= target
+
+
+def _next(tried: dict[float, int], target: int, slope: float, bounds: tuple[float, float], fixed: int) -> float:
+    """Interpolate log size between the closest misses on both sides; extrapolate from one side where there is no other."""
+    last_chance = len(tried) == MAX_PROBES - 1
+    above = [(n, size) for n, size in tried.items() if size > target]
+    below = [(n, size) for n, size in tried.items() if size <= target]
+    if last_chance and not below:
+        return bounds[1]  # nothing fits so far: the smallest file is the safest probe left
+    aim = math.log(max(target * AIM - fixed, 1.0))
+    points = [(n, math.log(max(size - fixed, 1))) for n, size in (*above, *below)]
+    near = min(points, key=lambda p: abs(p[1] - aim))
+    if above and below:
+        a, b = max(above), min(below)  # the tightest bracket if sizes fall with n
+        if a[0] < b[0]:
+            low, high = (a[0], math.log(max(a[1] - fixed, 1))), (b[0], math.log(max(b[1] - fixed, 1)))
+            share = (low[1] - aim) / (low[1] - high[1]) if low[1] > high[1] else 0.5
+            return low[0] + (high[0] - low[0]) * min(max(share, 0.08), 0.92)
+    n = near[0] + (aim - near[1]) / slope
+    if len(tried) > 2 and not (above and below):
+        n += (n - near[0]) * 0.5  # the curve is wrong here: stride out
+    return min(max(n, bounds[0]), bounds[1])

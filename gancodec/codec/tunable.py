@@ -1,0 +1,141 @@
+"""The tunable codec: joins model, entropy coder and container. One encode/decode pair for every model of `models.config.MODELS`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancodec.entropy.coder import Coder
+from gancodec.entropy.context import EntropyModel
+from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
+from gancodec.entropy.rangecoder import RangeReader, RangeWriter
+from gancodec.entropy.tables import Tables
+from gancodec.entropy.walk import TARGET_BITS, Target, walk
+from gancodec.errors import UnsupportedFile
+from gancodec.models.config import LEVELS, SUBLEVELS, logit_to_level
+from gancodec.types import FloatArray, Geometry, IntArray, Symbols
+from gancodec.weights import Weights
+
+if TYPE_CHECKING:
+    from gancodec.codec.network import Network
+
+CODEC_ID = 0
+CODERS = {"range": 0, "huffman": 1}
+FINE_BLOCKS, FINE_SPREAD = 48, 0.25  # blocks, and standard deviation in levels, from which n alone steers finely enough
+TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach
+
+
+class Analysis(NamedTuple):
+    """Encoder's view of one picture, independent of n: omega (K, h, w), hyper (Kh, hb, wb), importance (hb, wb) in logit units."""
+
+    omega: FloatArray
+    hyper: FloatArray
+    importance: FloatArray
+
+
+class Stream(NamedTuple):
+    """A coded picture: the bytes of the IMAGE chunk, the header's level shift, and what a decoder will read from them."""
+
+    data: bytes
+    level_shift: int
+    symbols: Symbols
+
+
+@lru_cache(maxsize=4)
+def _entropy_model(weights: Weights) -> EntropyModel:
+    return EntropyModel(weights.entropy)
+
+
+class TunableCodec:
+    """Encoder and decoder of one model.
+
+    Parameters
+    ----------
+    weights : Weights
+    device : {"auto", "cpu", "cuda"}
+        Where the networks run. The integer part always runs on the CPU and never imports torch.
+    """
+
+    def __init__(self, weights: Weights, device: str = "auto") -> None:
+        self.weights, self.device = weights, device
+        self.entropy = _entropy_model(weights)
+
+    @property
+    def network(self) -> Network:
+        """Encoder, masker and generator on the device; importing torch waits for the first use."""
+        from gancodec.codec.network import load_network
+
+        return load_network(self.weights, self.device)
+
+    def analyse(self, rgb: NDArray[np.uint8]) -> Analysis:
+        """Run encoder and masker once on (H, W, 3) uint8 pixels."""
+        return Analysis(*self.network.analyse(rgb))
+
+    def code(self, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range") -> Stream:
+        """Code an analysed picture at `n`; nothing but integers below this line."""
+        target, shift = self.target_at(analysis, n)
+        writer = _writer(coder, self.entropy.tables)
+        symbols = walk(writer, self.entropy, geometry, shift, target)
+        return Stream(writer.finish(), shift, symbols)
+
+    def target_at(self, analysis: Analysis, n: float) -> tuple[Target, int]:
+        """Levels, gains and quantised targets at `n`, with the level shift.
+
+        Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks differ in
+        importance, a small step of n moves a few of them by a level, which is as fine as anybody needs. Small and flat maps
+        have no such steps: there the level shift moves all blocks by sixteenths of a level.
+        """
+        calibration = self.weights.info.calibration
+        centre = logit_to_level(calibration["logit_offset"] - calibration["logit_slope"] * n)
+        relative = (logit_to_level(1.0) - logit_to_level(0.0)) * analysis.importance
+        by_block = relative.size >= FINE_BLOCKS and relative.std() >= FINE_SPREAD
+        shift = 0 if by_block else int(np.floor(centre * SUBLEVELS)) % SUBLEVELS
+        levels = np.rint(centre - shift / SUBLEVELS + relative)
+        levels = np.clip(levels, 0, LEVELS - 1).astype(np.int32)
+        position = levels.astype(np.int64) * SUBLEVELS + shift
+        scale = float(1 << 16)
+        hyper = np.rint(analysis.hyper * (self.entropy.hyper_gain[position].transpose(2, 0, 1) / scale))
+        gain = self.entropy.gain[position.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1) / scale
+        gained = np.clip(np.rint(analysis.omega * gain * (1 << TARGET_BITS)), -TARGET_LIMIT, TARGET_LIMIT)
+        return Target(levels, np.clip(hyper, -(1 << 14), 1 << 14).astype(np.int32), gained.astype(np.int32)), shift
+
+    def read(self, data: bytes, geometry: Geometry, level_shift: int, coder: str) -> Symbols:
+        """Symbols of an IMAGE chunk; CorruptFile where it is damaged."""
+        reader = _reader(coder, self.entropy.tables, data)
+        symbols = walk(reader, self.entropy, geometry, level_shift, None)
+        reader.finish()
+        return symbols
+
+    def synthesise(
+        self, symbols: Symbols, level_shift: int, geometry: Geometry, realism: float = 0.0
+    ) -> NDArray[np.uint8]:
+        """Symbols to (H, W, 3) uint8 pixels."""
+        position = symbols.levels.astype(np.int64) * SUBLEVELS + level_shift
+        return self.network.synthesise(self._undo_gains(symbols, position), position / SUBLEVELS, geometry, realism)
+
+    def _undo_gains(self, symbols: Symbols, position: NDArray[np.int64]) -> FloatArray:
+        sites = position.repeat(4, 0).repeat(4, 1)
+        gain = self.entropy.gain[sites].transpose(2, 0, 1).astype(np.float32)
+        latent = symbols.dequantised16.astype(np.float32) * np.float32((1 << 16) / 16) / gain
+        depth: IntArray = self.entropy.depth[sites // SUBLEVELS].astype(np.int32)
+        result: FloatArray = np.where(np.arange(self.entropy.channels)[:, None, None] < depth, latent, np.float32(0))
+        return result
+
+
+def _writer(coder: str, tables: Tables) -> Coder:
+    return HuffmanWriter(tables) if coder == "huffman" else RangeWriter(tables)
+
+
+def _reader(coder: str, tables: Tables, data: bytes) -> Coder:
+    return HuffmanReader(tables, data) if coder == "huffman" else RangeReader(tables, data)
+
+
+def coder_name(number: int) -> str:
+    """Name of a coder id of the header; UnsupportedFile for an unknown one."""
+    for name, known in CODERS.items():
+        if known == number:
+            return name
+    raise UnsupportedFile(f"entropy coder {number} is not known to this build")

@@ -1,0 +1,142 @@
+"""Chunks: type, length, data, CRC-32. The walk checks every bound before it copies, and consumes every byte."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gancodec.container import header as head
+from gancodec.container import spec
+from gancodec.container.header import Cursor, Header, varint
+from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
+
+CRC_BYTES = 4
+METADATA = {"icc": spec.ICC, "exif": spec.EXIF, "xmp": spec.XMP}
+
+
+class ChunkInfo(NamedTuple):
+    """Where a chunk lies: its name, type, offset of its first byte, and length of its data."""
+
+    name: str
+    type: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """A parsed file. `alpha` is width * height bytes of row differences; `image` is the entropy-coded stream; `chunks` tells where things lie."""
+
+    header: Header
+    image: bytes
+    alpha: bytes | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    chunks: tuple[ChunkInfo, ...] = ()
+
+
+def write(container: Container) -> bytes:
+    """Bytes of a .gic file; UsageError for values that the format cannot hold."""
+    header = container.header
+    parts = [head.pack(header), _chunk(spec.IMAGE, container.image)]
+    if container.alpha is not None:
+        if len(container.alpha) != header.width * header.height:
+            raise UsageError("alpha does not fit the picture")
+        parts.append(_chunk(spec.ALPHA, _deflate(container.alpha)))
+    for name, kind in METADATA.items():
+        value: bytes | None = getattr(container, name)
+        if value:
+            if len(value) > spec.MAX_METADATA:
+                raise UsageError(f"{spec.CHUNK_NAMES[kind]}: {len(value)} bytes, cap {spec.MAX_METADATA}")
+            parts.append(_chunk(kind, _deflate(value)))
+    return b"".join((*parts, _chunk(spec.END, b"")))
+
+
+def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
+    """Parse a file; CorruptFile or UnsupportedFile where anything is amiss."""
+    header, position = head.unpack(data)
+    pixels = header.width * header.height
+    if pixels > max_pixels:
+        raise UnsupportedFile(f"{header.width}x{header.height} is more than {max_pixels} pixels; raise --max-pixels to allow it")
+    found: dict[int, bytes] = {}
+    chunks = []
+    for info, body in _walk(data, position, header):
+        chunks.append(info)
+        if info.type in found:
+            raise CorruptFile(f"{info.name}: second one")
+        if info.type in spec.CHUNK_NAMES:
+            found[info.type] = body
+    if spec.IMAGE not in found:
+        raise CorruptFile("no IMAGE chunk")
+    alpha = None
+    if spec.ALPHA in found:
+        alpha = _inflate("ALPHA", found[spec.ALPHA], pixels, exact=True)
+    metadata = {
+        name: _inflate(spec.CHUNK_NAMES[kind], found[kind], spec.MAX_METADATA) for name, kind in METADATA.items() if kind in found
+    }
+    return Container(header, found[spec.IMAGE], alpha, chunks=tuple(chunks), **metadata)
+
+
+def _chunk(kind: int, body: bytes) -> bytes:
+    checked = bytes((kind,)) + varint(len(body)) + body
+    return checked + zlib.crc32(checked).to_bytes(CRC_BYTES, "little")
+
+
+def _walk(data: bytes, position: int, header: Header) -> Iterator[tuple[ChunkInfo, bytes]]:
+    """Chunks in order, IMAGE first, END last and nothing after it; each within its cap and with the right CRC."""
+    cursor = Cursor(data, position)
+    expected: int | None = spec.IMAGE
+    while True:
+        offset = cursor.position
+        kind = cursor.take(1)[0]
+        length = cursor.varint()
+        name = spec.CHUNK_NAMES.get(kind, f"chunk 0x{kind:02x}")
+        if kind in spec.CHUNK_NAMES and length > _cap(kind, header):
+            raise CorruptFile(f"{name}: {length} bytes, cap {_cap(kind, header)}")
+        body = cursor.take(length)
+        if zlib.crc32(data[offset : cursor.position]) != int.from_bytes(cursor.take(CRC_BYTES), "little"):
+            raise CorruptFile(f"{name}: checksum differs")
+        if kind not in spec.CHUNK_NAMES and not kind & spec.ANCILLARY:
+            raise UnsupportedFile(f"{name} is critical and unknown to this build")
+        if expected is not None and kind != expected:
+            raise CorruptFile(f"{name} where IMAGE should be")
+        expected = None
+        yield ChunkInfo(name, kind, offset, length), body
+        if kind == spec.END:
+            break
+    if cursor.position != len(data):
+        raise CorruptFile(f"{len(data) - cursor.position} bytes after the end")
+
+
+def _cap(kind: int, header: Header) -> int:
+    """Most bytes that a chunk of a known type may hold."""
+    pixels = -(-header.width // 64) * 64 * -(-header.height // 64) * 64
+    if kind == spec.END:
+        return 0
+    if kind == spec.IMAGE:
+        return spec.IMAGE_BASE + spec.IMAGE_PER_PIXEL * pixels
+    inflated = header.width * header.height if kind == spec.ALPHA else spec.MAX_METADATA
+    return inflated + inflated // 500 + 64  # deflate never grows data by more
+
+
+def _deflate(raw: bytes) -> bytes:
+    return varint(len(raw)) + zlib.compress(raw, 9)
+
+
+def _inflate(name: str, body: bytes, cap: int, exact: bool = False) -> bytes:
+    """Undo `_deflate`, never making more than the size it states, which never exceeds `cap`."""
+    cursor = Cursor(body)
+    size = cursor.varint()
+    if size > cap or (exact and size != cap):
+        raise CorruptFile(f"{name}: inflates to {size} bytes, {'must be' if exact else 'cap'} {cap}")
+    unpacker = zlib.decompressobj()
+    try:
+        raw = unpacker.decompress(body[cursor.position :], size + 1)
+    except zlib.error as error:
+        raise CorruptFile(f"{name}: {error}") from error
+    if len(raw) != size or not unpacker.eof or unpacker.unused_data:
+        raise CorruptFile(f"{name}: does not inflate to the {size} bytes it states")
+    return raw

@@ -1,0 +1,34 @@
+"""Every magic, id and limit of the .gic format: the one page. `docs/format.md` tells the same and a test compares them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAGIC: Final = b"\x89GIC\r\n\x1a\n"  # high bit and line ends expose text-mode damage
+MAJOR: Final = 1  # a higher one is refused
+MINOR: Final = 0  # a higher one is read
+MIME: Final = "image/x-gic"
+SUFFIX: Final = ".gic"
+
+MAX_SIDE: Final = 1 << 20
+MAX_PIXELS: Final = 1 << 28  # default; refused before any allocation
+MAX_VARINT: Final = (1 << 32) - 1
+
+CODEC_TUNABLE: Final = 0
+CODER_RANGE: Final = 0
+CODER_HUFFMAN: Final = 1
+FLAG_SYNTHETIC: Final = 1  # decoded detail may be synthesised
+FLAGS_KNOWN: Final = FLAG_SYNTHETIC
+MAX_LEVEL_SHIFT: Final = 15
+
+ANCILLARY: Final = 0x80  # bit of a chunk type: unknown ones are skipped where set, refused where clear
+END: Final = 0x00
+IMAGE: Final = 0x01
+ALPHA: Final = 0x02
+ICC: Final = 0x83
+EXIF: Final = 0x84
+XMP: Final = 0x85
+CHUNK_NAMES: Final = {END: "END", IMAGE: "IMAGE", ALPHA: "ALPHA", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
+
+MAX_METADATA: Final = 1 << 22  # inflated bytes of ICC, EXIF, XMP each
+IMAGE_BASE, IMAGE_PER_PIXEL = 64, 8  # an IMAGE chunk is at most this many bytes, and this many more per padded pixel

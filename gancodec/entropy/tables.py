@@ -1,0 +1,84 @@
+"""Frozen frequency tables: checked on loading, indexed by row, and the rule that turns weights into counts that sum exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancodec.errors import CorruptTable
+from gancodec.types import IntArray
+
+TOTAL = 1 << 24  # probabilities are (count + 1) / TOTAL
+ESCAPE_CLASSES = 16  # an escaped value v codes the bit length of |v| - radius, 1 .. 16
+ESCAPE_LIMIT = 1 << ESCAPE_CLASSES
+
+
+class Tables:
+    """Symbol probabilities by row.
+
+    A row of radius r covers the values -r .. r and, last, an escape: 2 r + 2 counts that are at least 0 and sum to
+    2**24 - (2 r + 2), so that p = (count + 1) / 2**24 is exact in floating point.
+
+    Parameters
+    ----------
+    radius : (T,) int32
+    counts : (sum over rows of 2 * radius + 2,) int64
+        Rows one after the other. CorruptTable where a rule is broken.
+    """
+
+    def __init__(self, radius: IntArray, counts: NDArray[np.int64]) -> None:
+        if radius.ndim != 1 or counts.ndim != 1 or not len(radius) or radius.min() < 0 or radius.max() >= ESCAPE_LIMIT:
+            raise CorruptTable("tables: bad shape or radius")
+        sizes = 2 * radius.astype(np.int64) + 2
+        if sizes.sum() != len(counts):
+            raise CorruptTable("tables: counts do not fit the radii")
+        self.radius = radius.astype(np.int64)
+        self.counts = np.split(counts, np.cumsum(sizes)[:-1])
+        for row, count in enumerate(self.counts):
+            if count.min() < 0 or count.sum() != TOTAL - len(count):
+                raise CorruptTable(f"table {row}: counts must be at least 0 and sum to 2**24 - {len(count)}")
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def bits(self, rows: IntArray, symbols: IntArray) -> NDArray[np.float64]:
+        """Ideal code length in bits of N symbols under rows (N,), escapes included."""
+        result = np.zeros(len(rows))
+        for row, where in by_row(rows):
+            index, escaped = self.indices(row, symbols[where])
+            result[where] = 24 - np.log2(self.counts[row][index] + 1.0)
+            excess = np.abs(symbols[where][escaped].astype(np.int64)) - self.radius[row]
+            result[where[escaped]] += np.log2(ESCAPE_CLASSES) + 1 + np.floor(np.log2(excess))
+        return result
+
+    def indices(self, row: int, symbols: IntArray) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Position of each value in its row's table, and which values are escaped."""
+        radius = int(self.radius[row])
+        values = symbols.astype(np.int64)
+        escaped = np.abs(values) > radius
+        return np.where(escaped, 2 * radius + 1, values + radius).astype(np.int32), escaped
+
+
+def by_row(rows: IntArray) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each row that occurs, ascending, with the places where it does, in order."""
+    order = np.argsort(rows, kind="stable")
+    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    for start, end in zip(starts, np.append(starts, len(rows))[1:], strict=False):
+        yield int(rows[order[start]]), order[start:end]
+
+
+def fit_counts(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Non-negative weights (K,) to counts (K,) that sum to 2**24 - K: largest remainders, ties to the lower place.
+
+    ValueError where the weights are negative, not finite, or all 0.
+    """
+    if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() <= 0:
+        raise ValueError("weights must be finite, at least 0, and not all 0")
+    room = TOTAL - len(weights)
+    exact = weights / weights.sum() * room
+    counts = np.floor(exact).astype(np.int64)
+    order = np.argsort(counts - exact, kind="stable")
+    counts[order[: room - int(counts.sum())]] += 1
+    return counts

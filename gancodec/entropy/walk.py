@@ -1,0 +1,102 @@
+"""One traversal, run by encoder and decoder alike: levels, hyper-latent, then channel groups in two checkerboard halves each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gancodec.entropy.coder import Coder
+from gancodec.entropy.context import EntropyModel, Ints
+from gancodec.entropy.levels import code_levels
+from gancodec.types import Geometry, IntArray, Symbols
+
+TARGET_BITS = 8  # gained latents enter in 1/256 steps
+SYMBOL_LIMIT = 1 << 15  # magnitude of a residual symbol
+
+
+class Target(NamedTuple):
+    """What the encoder wants coded; integers.
+
+    levels : (hb, wb) int32; hyper : (Kh, hb, wb) int32 symbols; latents256 : (K, h, w) int32, gained latents in 1/256 steps.
+    """
+
+    levels: IntArray
+    hyper: IntArray
+    latents256: IntArray
+
+
+def walk(coder: Coder, model: EntropyModel, geometry: Geometry, level_shift: int, target: Target | None) -> Symbols:
+    """Code one picture in either direction.
+
+    Parameters
+    ----------
+    coder : Coder
+        A writer with `target`, or a reader without.
+    level_shift : int
+        Added to every level, in steps of 1/16 level.
+    target : Target or None
+        None to read.
+
+    Returns
+    -------
+    Symbols
+        As the decoder has them. CorruptFile where the stream is damaged.
+    """
+    levels = code_levels(coder, geometry.blocks, model.levels, target.levels if target else None)
+    block_position = levels.astype(np.int64) * model.sublevels + level_shift
+    hyper = _code_hyper(coder, model, block_position, target)
+    position = block_position.repeat(4, 0).repeat(4, 1)
+    features = model.hyper_features(hyper, block_position)
+    height, width = geometry.latent
+    latents = np.zeros((height, width, model.channels), np.int64)
+    means16 = np.zeros_like(latents)
+    halves = _checkerboard(height, width)
+    inputs = features
+    start = 0
+    for group in model.groups:
+        span = slice(start, start + group.channels)
+        start = span.stop
+        accumulator = model.base(group, inputs, position)
+        for half in range(2):
+            sites = halves[half]
+            if half:
+                coded = model.inputs((latents * 16 + means16)[..., span], position, span)  # the other half is still 0
+                accumulator = accumulator + model.local(group, coded)
+            rows, means = model.predict(group, accumulator[sites], position[sites], span)
+            wanted = target.latents256.transpose(1, 2, 0)[..., span][sites] if target else None
+            means16[..., span][sites] = means
+            latents[..., span][sites] = _code_residuals(coder, rows, means, wanted)
+        coded = model.inputs((latents * 16 + means16)[..., span], position, span)
+        inputs = np.concatenate((inputs[..., : -features.shape[2]], coded, features), axis=2)
+    return Symbols(levels, *(np.ascontiguousarray(a.transpose(2, 0, 1), np.int32) for a in (hyper, latents, means16)))
+
+
+def _checkerboard(height: int, width: int) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    even = (np.arange(height)[:, None] + np.arange(width)[None, :]) % 2 == 0
+    return np.nonzero(even), np.nonzero(~even)  # type: ignore[return-value]
+
+
+def _code_hyper(coder: Coder, model: EntropyModel, position: Ints, target: Target | None) -> Ints:
+    rows = model.hyper_rows[position]  # hb wb Kh
+    wanted = target.hyper.transpose(1, 2, 0) if target else None
+    return _code_coded(coder, rows, wanted)
+
+
+def _code_residuals(coder: Coder, rows: Ints, means16: Ints, wanted256: IntArray | None) -> Ints:
+    """Residuals around the means, halves up, of gained latents in 1/256 steps."""
+    if wanted256 is None:
+        return _code_coded(coder, rows, None)
+    half = 1 << (TARGET_BITS - 1)
+    residual = (wanted256 - means16 * (1 << (TARGET_BITS - 4)) + half) >> TARGET_BITS
+    return _code_coded(coder, rows, np.clip(residual, -SYMBOL_LIMIT, SYMBOL_LIMIT))
+
+
+def _code_coded(coder: Coder, rows: Ints, wanted: Ints | IntArray | None) -> Ints:
+    """Code the symbols whose row is above 0; row 0 means certainly 0 and costs nothing."""
+    coded = rows > 0
+    symbols = np.zeros(rows.shape, np.int64)
+    symbols[coded] = coder.code(
+        rows[coded].astype(np.int32), None if wanted is None else wanted[coded].astype(np.int32)
+    )
+    return symbols

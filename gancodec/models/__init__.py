@@ -1,0 +1,1 @@
+"""Models: tensor to tensor. Nothing here knows files or bytes."""

@@ -1,0 +1,73 @@
+"""Building blocks: dense 3x3 convolutions, which are what a CPU computes fastest."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.1  # of every leaky ReLU
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """Convolution that keeps the size (or divides it by `stride`)."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(leaky(conv(x))); no normalisation, so tiles and whole pictures agree. (B, C, h, w) to the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels)
+        self.second = conv(channels, channels)
+        with torch.no_grad():  # start near the identity: deep stacks of blocks train from the first step
+            self.second.weight.mul_(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x plus its correction."""
+        return x + self.second(F.leaky_relu(self.first(x), SLOPE))
+
+
+def residual_stack(channels: int, count: int) -> nn.Sequential:
+    """`count` residual blocks in a row."""
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+def interpolate_rows(table: Tensor, position: Tensor) -> Tensor:
+    """Rows of `table` (R, C) at fractional positions (...) in [0, R-1], linearly interpolated: (..., C)."""
+    below = position.detach().floor().clamp(0, table.shape[0] - 2).long()
+    fraction = (position - below).unsqueeze(-1)
+    return torch.lerp(table[below], table[below + 1], fraction)
+
+
+class LevelFilm(nn.Module):
+    """Feature-wise scale and shift chosen by the importance level of each site (and by realism).
+
+    The level tells the generator how starved a region is; realism enters through Fourier features (MRIC, CRDR) and adds
+    exactly nothing at 0, so that realism can be trained later without moving the faithful end.
+    """
+
+    FREQUENCIES = 4
+
+    def __init__(self, channels: int, knots: int) -> None:
+        super().__init__()
+        self.knots = knots
+        self.table = nn.Parameter(torch.zeros(knots, 2 * channels))
+        self.realism = nn.Linear(2 * self.FREQUENCIES, 2 * channels, bias=False)
+        nn.init.zeros_(self.realism.weight)
+
+    def forward(self, x: Tensor, level: Tensor, realism: float) -> Tensor:
+        """x (B, C, h, w), level (B, hb, wb) in [0, 1]; returns x scaled and shifted."""
+        modulation = interpolate_rows(self.table, level * (self.knots - 1))  # B hb wb 2C
+        if realism:
+            modulation = modulation + self.realism(self._fourier(realism, x) - self._fourier(0.0, x))
+        modulation = modulation.permute(0, 3, 1, 2).to(x.dtype)
+        repeat = x.shape[2] // level.shape[1]
+        modulation = modulation.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3)
+        scale, shift = modulation.chunk(2, 1)
+        return x * (1 + scale) + shift
+
+    def _fourier(self, realism: float, like: Tensor) -> Tensor:
+        angle = realism * torch.pi * 2.0 ** torch.arange(self.FREQUENCIES, device=like.device)
+        return torch.cat((angle.sin(), angle.cos()))

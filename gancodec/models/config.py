@@ -1,0 +1,108 @@
+"""Configurations of the tunable model and the one visible dict that names them. Ids are never reused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+LEVELS = 32  # importance levels L
+SUBLEVELS = 16  # steps of the header's level shift between two levels
+N_LIMIT = 4.2  # |n| at the two ends of the level range
+SCALE_STEP = 6  # scale indices per doubling of the residual's scale
+SCALE_MIN = 0.05  # scale of index 0, below which a residual is certainly 0
+SCALES = 64  # scale indices
+
+
+@dataclass(frozen=True)
+class TunableConfig:
+    """Widths and depths of one tunable model.
+
+    Attributes
+    ----------
+    name, id : str, int
+        As in ``--model`` and in the file header.
+    groups : tuple of int
+        Latent channels per context group; their sum is K.
+    hyper_channels : int
+        Channels of the hyper-latent at 1/64.
+    encoder_widths, encoder_blocks : (at 1/8, at 1/16)
+    generator_widths, generator_blocks : (at 1/16, at 1/8, at 1/4)
+    context_widths : (first hidden layer, second hidden layer, hyper features)
+    """
+
+    name: str
+    id: int
+    groups: tuple[int, ...]
+    hyper_channels: int
+    encoder_widths: tuple[int, int]
+    encoder_blocks: tuple[int, int]
+    generator_widths: tuple[int, int, int]
+    generator_blocks: tuple[int, int]
+    masker_width: int
+    context_widths: tuple[int, int, int]
+
+    @property
+    def latent_channels(self) -> int:
+        """K, the number of latent channels at 1/16."""
+        return sum(self.groups)
+
+    def depth(self, level: int) -> int:
+        """Return how many channels level `level` switches on.
+
+        The paper's eq. 3 switches channel k on where m >= (k - 1) / K. With entropy-coded gains the low levels do better
+        with more channels than m*K, so the line is moved up and made steeper: K * (0.25 + 1.25 m), at most K.
+        """
+        importance = 1 / (1 + math.exp(-level_to_logit(level)))
+        return min(self.latent_channels, math.ceil(self.latent_channels * (0.25 + 1.25 * importance)))
+
+
+def level_to_logit(level: float) -> float:
+    """Importance logit of a (fractional) level: uniform steps over [-N_LIMIT, N_LIMIT]; n = -logit for a flat map."""
+    return (2 * level / (LEVELS - 1) - 1) * N_LIMIT
+
+
+def logit_to_level(logit: float) -> float:
+    """Inverse of `level_to_logit`, not clipped."""
+    return (logit / N_LIMIT + 1) / 2 * (LEVELS - 1)
+
+
+_SMALL = TunableConfig(
+    name="gic1-small",
+    id=2,
+    groups=(4, 8, 12, 24),
+    hyper_channels=8,
+    encoder_widths=(64, 128),
+    encoder_blocks=(1, 2),
+    generator_widths=(128, 64, 32),
+    generator_blocks=(3, 3),
+    masker_width=64,
+    context_widths=(96, 64, 16),
+)
+
+_FULL = TunableConfig(
+    name="gic1",
+    id=1,
+    groups=(8, 16, 32, 64, 72),
+    hyper_channels=16,
+    encoder_widths=(104, 288),
+    encoder_blocks=(1, 2),
+    generator_widths=(336, 144, 48),
+    generator_blocks=(4, 4),
+    masker_width=64,
+    context_widths=(192, 128, 32),
+)
+
+_TINY = TunableConfig(
+    name="gic1-tiny",  # seeded weights, for tests only
+    id=65535,
+    groups=(2, 2, 4),
+    hyper_channels=2,
+    encoder_widths=(8, 12),
+    encoder_blocks=(1, 1),
+    generator_widths=(12, 8, 8),
+    generator_blocks=(1, 1),
+    masker_width=8,
+    context_widths=(12, 8, 4),
+)
+
+MODELS: dict[str, TunableConfig] = {c.name: c for c in (_FULL, _SMALL, _TINY)}

@@ -1,0 +1,202 @@
+"""Torch twin of the integer context network in `entropy/context.py`: the same arithmetic with straight-through gradients.
+
+Channel groups are coded one after the other and each in two halves of a checkerboard, so 2 * len(groups) vectorised passes.
+The network works in units of omega (gains undone), which makes it nearly independent of the rate: its means are multiplied by the
+gain and its scale indices are shifted by the gain's logarithm.
+
+Legend: B batch, K latent channels, h w latent grid, hb wb blocks, F hidden features.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancodec.models.blocks import conv, interpolate_rows
+from gancodec.models.config import LEVELS, SCALE_MIN, SCALE_STEP, SCALES, TunableConfig
+from gancodec.models.quantise import activation, fake_quantise_weight, network_input, ste_round, weight_exponents
+
+KNOTS = 9  # of the level embeddings
+
+
+class Coded(NamedTuple):
+    """Latents as the decoder will see them, and what they cost.
+
+    latents : (B, K, h, w) dequantised, gains still applied; bits : (B,) estimated bits; index : (B, K, h, w) scale indices;
+    residual : (B, K, h, w) symbols.
+    """
+
+    latents: Tensor
+    bits: Tensor
+    index: Tensor
+    residual: Tensor
+
+
+def convolve(x: Tensor, layer: nn.Conv2d, exponents: Tensor | None) -> Tensor:
+    """Apply `layer`, with its weights rounded to int8 multiples of 2**-exponents where those are given."""
+    weight = layer.weight if exponents is None else fake_quantise_weight(layer.weight, exponents)
+    return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
+
+
+class GroupContext(nn.Module):
+    """Probability parameters of one channel group: earlier groups, hyper features, level, and the coded checkerboard half."""
+
+    def __init__(self, earlier: int, channels: int, config: TunableConfig) -> None:
+        super().__init__()
+        first, second, hyper = config.context_widths
+        self.channels = channels
+        self.previous = conv(earlier + hyper, first)
+        self.local = nn.Conv2d(channels, first, 5, padding=2, bias=False)
+        self.embedding = nn.Parameter(torch.zeros(KNOTS, first))
+        self.middle = conv(first, second, 1)
+        self.output = conv(second, 2 * channels, 1)
+
+    def first_exponents(self) -> Tensor:
+        """Both first-layer convolutions add into one accumulator, so they share their exponents."""
+        return weight_exponents(self.previous.weight, self.local.weight)
+
+    def base(self, earlier: Tensor, level: Tensor, quantised: bool) -> Tensor:
+        """First-layer accumulator without the local part, shared by both halves: (B, F, h, w)."""
+        embedded = interpolate_rows(self.embedding, level * ((KNOTS - 1) / (LEVELS - 1))).permute(0, 3, 1, 2)
+        embedded = embedded.repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return convolve(earlier, self.previous, self.first_exponents() if quantised else None) + embedded
+
+    def coded_half(self, values: Tensor, quantised: bool) -> Tensor:
+        """First-layer contribution of the anchors of this group, `values` being 0 elsewhere: (B, F, h, w)."""
+        return convolve(values, self.local, self.first_exponents() if quantised else None)
+
+    def parameters_of(self, accumulator: Tensor, quantised: bool) -> tuple[Tensor, Tensor]:
+        """First-layer accumulator to (means, log2 scales) in units of omega, each (B, C, h, w)."""
+        x = activation(accumulator, quantised)
+        x = activation(convolve(x, self.middle, weight_exponents(self.middle.weight) if quantised else None), quantised)
+        out = convolve(x, self.output, weight_exponents(self.output.weight) if quantised else None)
+        mean, scale = out.chunk(2, 1)
+        return mean, scale
+
+
+class ContextNetwork(nn.Module):
+    """Estimates the bits of gained latents and returns them as decoded; see `entropy.walk` for the real coder."""
+
+    def __init__(self, config: TunableConfig) -> None:
+        super().__init__()
+        hyper = config.context_widths[2]
+        self.config = config
+        self.hyper_in = conv(config.hyper_channels, 2 * hyper)
+        self.hyper_up = conv(2 * hyper, 16 * hyper, 1)
+        self.hyper_scale = nn.Parameter(torch.full((config.hyper_channels,), -1.0))  # log2, units of the hyper-latent
+        earlier = [sum(config.groups[:i]) for i in range(len(config.groups))]
+        self.groups = nn.ModuleList(GroupContext(e, g, config) for e, g in zip(earlier, config.groups, strict=True))
+        # Powers of two that bring omega into the range of the network's inputs; set once, before S2.
+        self.register_buffer("input_exponent", torch.zeros(config.latent_channels))
+        self.register_buffer("hyper_exponent", torch.zeros(config.hyper_channels))
+
+    def hyper_features(self, hyper: Tensor, quantised: bool) -> Tensor:
+        """Dequantised hyper-latent (B, Kh, hb, wb), gains undone, to features (B, F, h, w)."""
+        x = network_input(hyper * torch.exp2(self.hyper_exponent)[:, None, None], quantised)  # type: ignore[operator]
+        x = activation(
+            convolve(x, self.hyper_in, weight_exponents(self.hyper_in.weight) if quantised else None), quantised
+        )
+        x = convolve(x, self.hyper_up, weight_exponents(self.hyper_up.weight) if quantised else None)
+        return activation(F.pixel_shuffle(x, 4), quantised)
+
+    def code_hyper(self, hyper: Tensor, log_gain: Tensor, quantised: bool = False) -> tuple[Tensor, Tensor]:
+        """Quantise the hyper-latent: (dequantised with gains undone, bits (B,))."""
+        gain = log_gain.exp()
+        y = hyper * gain
+        index = scale_index(self.hyper_scale[:, None, None] + log_gain / math.log(2))
+        symbols = ste_round(y)
+        if quantised:
+            index = ste_round(index)
+            symbols = symbols * (index > 0.5)
+        bits = logistic_bits(_noisy(y) if self.training and not quantised else symbols, index)
+        return symbols / gain, bits.flatten(1).sum(1)
+
+    def forward(
+        self, y: Tensor, log_gain: Tensor, active: Tensor, hyper: Tensor, level: Tensor, quantised: bool = False
+    ) -> Coded:
+        """Code gained latents.
+
+        Parameters
+        ----------
+        y : (B, K, h, w)
+            Gained latents; masked channels are ignored.
+        log_gain, active : (B, K, h, w)
+            Natural log of the gains; 1 where a channel is on.
+        hyper : (B, Kh, hb, wb)
+            Dequantised hyper-latent, gains undone.
+        level : (B, hb, wb)
+            Fractional levels.
+        quantised : bool
+            Integer arithmetic of the run-time network (stage S2); float otherwise.
+        """
+        features = self.hyper_features(hyper, quantised)
+        rows, columns = torch.arange(y.shape[2], device=y.device), torch.arange(y.shape[3], device=y.device)
+        anchor = ((rows[:, None] + columns[None, :]) % 2 == 0).to(y.dtype)
+        seen: list[Tensor] = []
+        parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        start = 0
+        for group in self.groups:
+            span = slice(start, start + group.channels)
+            start += group.channels
+            inputs = torch.cat([*seen, features], 1)
+            part = self._code_group(
+                group, inputs, level, y[:, span], log_gain[:, span], active[:, span], anchor, quantised, span
+            )
+            parts.append(part)
+            seen.append(self._as_input(part[0], log_gain[:, span], span, quantised))
+        latents, bits, index, residual = (torch.cat(p, 1) for p in zip(*parts, strict=True))
+        return Coded(latents, bits.flatten(1).sum(1), index, residual)
+
+    def _as_input(self, latents: Tensor, log_gain: Tensor, span: slice, quantised: bool) -> Tensor:
+        exponent: Tensor = self.input_exponent[span]  # type: ignore[index]
+        return network_input(latents * torch.exp(-log_gain) * torch.exp2(exponent)[:, None, None], quantised)
+
+    def _code_group(self, group, inputs, level, y, log_gain, active, anchor, quantised, span):  # type: ignore[no-untyped-def]
+        base = group.base(inputs, level, quantised)
+        first = group.parameters_of(base, quantised)
+        coded = _quantise(y, *first, log_gain, active, quantised)[0] * anchor
+        local = group.coded_half(self._as_input(coded, log_gain, span, quantised), quantised)
+        second = group.parameters_of(base + local, quantised)
+        mean, scale = (a * anchor + b * (1 - anchor) for a, b in zip(first, second, strict=True))
+        latents, mean, index, residual = _quantise(y, mean, scale, log_gain, active, quantised)
+        # Uniform noise gives S1 smooth gradients; S2 sees the true symbols, as noise overrates nearly silent channels.
+        bits = logistic_bits(_noisy(y - mean) if self.training and not quantised else residual, index) * active
+        return latents, bits, index, residual
+
+
+def _noisy(x: Tensor) -> Tensor:
+    return x + torch.rand_like(x) - 0.5
+
+
+def _quantise(
+    y: Tensor, mean: Tensor, log2_scale: Tensor, log_gain: Tensor, active: Tensor, quantised: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Round y around its predicted mean: (dequantised, gained mean, scale index, residual symbol), masked sites 0."""
+    mean = mean * log_gain.exp() * active
+    if quantised:
+        mean = ste_round(mean * 16) / 16
+    index = scale_index(log2_scale + log_gain / math.log(2))
+    if quantised:
+        index = ste_round(index)
+    residual = ste_round(y - mean) * active
+    if quantised:
+        residual = residual * (index > 0.5)  # skipped: certainly 0
+    return mean + residual, mean, index, residual
+
+
+def scale_index(log2_scale: Tensor) -> Tensor:
+    """Scale of a residual to its index in [0, 63]; outside, gradients may only lead back in."""
+    index = (log2_scale - math.log2(SCALE_MIN)) * SCALE_STEP
+    return index + (index.clamp(0, SCALES - 1) - index).detach()
+
+
+def logistic_bits(residual: Tensor, index: Tensor) -> Tensor:
+    """Bits of residuals under a logistic density of scale SCALE_MIN * 2**(index / SCALE_STEP), integrated over one step."""
+    scale = SCALE_MIN * torch.exp2(index / SCALE_STEP)
+    centre = residual.abs()  # symmetric: differences of the small tail lose no precision
+    probability = torch.sigmoid((0.5 - centre) / scale) - torch.sigmoid((-0.5 - centre) / scale)
+    return -torch.log2(probability.clamp(min=1e-7))

@@ -1,0 +1,146 @@
+"""From a trained network to a finished model: fit the frequency tables on coded symbols, calibrate n, measure real files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gancodec import container
+from gancodec.codec.api import EncodeOptions, decode_with, encode_with
+from gancodec.codec.tunable import Analysis, TunableCodec
+from gancodec.entropy.context import EntropyModel
+from gancodec.entropy.walk import walk
+from gancodec.errors import UsageError
+from gancodec.metrics import ms_ssim, psnr
+from gancodec.models.config import SCALES, TunableConfig
+from gancodec.train.export import Arrays, freeze_entropy, logistic_tables, network_arrays, write_weights
+from gancodec.train.data import Crops
+from gancodec.train.recipes import RECIPES
+from gancodec.train.state import Trained, checkpoint_meta, load_ema
+from gancodec.types import IntArray, Picture
+from gancodec.weights import ModelInfo, Weights
+
+FIT_NS = (3.0, 2.2, 1.5, 0.8, 0.0, -0.8, -1.6, -2.4, -3.2)
+CALIBRATION_NS = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0)
+N_AT = ((2.0, 0.05), (-2.0, 0.4))  # mean bpp that two values of n shall give
+
+
+class Measured(NamedTuple):
+    """Means over pictures, of real files."""
+
+    bpp: float
+    psnr: float
+    ms_ssim: float
+
+
+class HistogramCoder:
+    """A coder that only counts: symbols by table row. Tables are fitted to what it saw."""
+
+    def __init__(self, radius: Sequence[int]) -> None:
+        self.histograms = [np.zeros(2 * r + 2) for r in radius]
+
+    def code(self, rows: IntArray, symbols: IntArray | None) -> IntArray:
+        """Count `symbols` and return them."""
+        if symbols is None:
+            raise ValueError("counts writing only")
+        for row in np.unique(rows):
+            histogram = self.histograms[row]
+            radius = (len(histogram) - 2) // 2
+            values = symbols[rows == row]
+            inside = np.abs(values) <= radius
+            np.add.at(histogram, values[inside] + radius, 1)
+            histogram[-1] += np.count_nonzero(~inside)
+        return symbols
+
+    def finish(self) -> bytes:
+        """Nothing was written."""
+        return b""
+
+
+def freeze(net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]]) -> Weights:
+    """Freeze a network: integers, tables fitted on `pictures` over all n, calibration of n."""
+    entropy = freeze_entropy(net.model, net.context)
+    network = network_arrays(net.model)
+    calibration = {"logit_offset": 0.0, "logit_slope": 1.0, "log_bpp_at_0": math.log(0.15), "log_bpp_slope": -0.5}
+    codec = _codec(config, entropy, network, calibration)
+    analyses = [codec.analyse(p) for p in pictures]
+    coder = HistogramCoder(entropy["tables.radius"].tolist())
+    for picture, analysis in zip(pictures, analyses, strict=True):
+        for n in FIT_NS:
+            target, shift = codec.target_at(analysis, n)
+            walk(coder, codec.entropy, Picture(picture).geometry, shift, target)
+    entropy |= logistic_tables(coder.histograms[:SCALES])
+    codec = _codec(config, entropy, network, calibration)
+    calibration = _calibrate(codec, analyses, pictures)
+    return _codec(config, entropy, network, calibration).weights
+
+
+def _codec(config: TunableConfig, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> TunableCodec:
+    model_hash = EntropyModel(entropy).hash
+    info = ModelInfo(config.id, config.name, "", model_hash, True, True, "", calibration, Path())
+    return TunableCodec(Weights(info, entropy, network), "cpu")
+
+
+def _calibrate(
+    codec: TunableCodec, analyses: Sequence[Analysis], pictures: Sequence[NDArray[np.uint8]]
+) -> dict[str, float]:
+    """Stretch n so that the mean rate at n = 2 and n = -2 is as documented, then fit the tunability curve by least squares."""
+    means = []
+    for n in CALIBRATION_NS:
+        sizes = [len(codec.code(a, Picture(p).geometry, n).data) for a, p in zip(analyses, pictures, strict=True)]
+        means.append(np.mean([8 * s / (p.shape[0] * p.shape[1]) for s, p in zip(sizes, pictures, strict=True)]))
+    log_mean, ns = np.log(means), np.array(CALIBRATION_NS)
+    raw = [float(np.interp(math.log(bpp), log_mean, ns)) for _, bpp in N_AT]
+    slope = (raw[0] - raw[1]) / (N_AT[0][0] - N_AT[1][0])
+    offset = slope * N_AT[0][0] - raw[0]
+    inside = slice(0, len(ns))
+    curve = np.polyfit((ns[inside] + offset) / slope, log_mean[inside], 1)
+    return {
+        "logit_offset": offset,
+        "logit_slope": slope,
+        "log_bpp_at_0": float(curve[1]),
+        "log_bpp_slope": float(curve[0]),
+    }
+
+
+def install(weights: Weights, config: TunableConfig, folder: Path, card: dict[str, Any]) -> Path:
+    """Write frozen weights and their manifest entry into `folder`."""
+    return write_weights(folder, config, weights.entropy, weights.network, weights.info.calibration, card)
+
+
+def measure(weights: Weights, pictures: Sequence[NDArray[np.uint8]], **options: Any) -> Measured:
+    """Encode each picture to a real file, decode it, and average rate and quality."""
+    codec = TunableCodec(weights, "cpu")
+    rows = []
+    for rgb in pictures:
+        encoded = encode_with(codec, Picture(rgb), EncodeOptions(**options))
+        decoded = decode_with(container.read(encoded.data), codec).rgb
+        rows.append((encoded.bpp, psnr(decoded, rgb), ms_ssim(decoded, rgb)))
+    return Measured(*(float(v) for v in np.mean(rows, axis=0)))
+
+
+def export_checkpoint(recipe: str, checkpoint: Path, data: Path, folder: Path, description: str, pictures: int) -> Path:
+    """Checkpoint to weights file and manifest entry; tables and n are fitted on `pictures` training pictures."""
+    if recipe not in RECIPES or not RECIPES[recipe].quantised:
+        raise UsageError(f"{recipe}: only an S2 recipe makes weights")
+    net = load_ema(checkpoint, recipe)
+    crops = Crops(data, RECIPES[recipe].crop, torch.device("cpu"))
+    chosen = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
+    weights = freeze(net, net.model.config, [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in chosen])
+    held_out = {f"n={n:g}": measure(weights, crops.held_out[:24], n=n)._asdict() for n in (2.0, 1.0, 0.0, -1.0, -2.0)}
+    card = {"description": description, "held_out": held_out, "training": checkpoint_meta(checkpoint)}
+    return install(weights, net.model.config, folder, card)
+
+
+def validate(
+    net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]], ns: Sequence[float]
+) -> list[Measured]:
+    """Freeze `net` as it is and measure real files at each n."""
+    weights = freeze(net, config, pictures)
+    return [measure(weights, pictures, n=n) for n in ns]

@@ -1,0 +1,175 @@
+"""The training loop: plain, on CPU (several single-thread workers) or CUDA, stops on time, resumes exactly.
+
+All randomness of a step follows from (seed, step, worker), so a checkpoint needs no generator state and a resumed run takes the same
+steps as an unbroken one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from gancodec.errors import UsageError
+from gancodec.train.data import Crops
+from gancodec.train.freeze import validate
+from gancodec.train.losses import Parts, rate_distortion
+from gancodec.train.recipes import RECIPES, Recipe
+from gancodec.train.state import State, Trained, prepare_quantisation
+
+
+LAST = "last.safetensors"
+VALIDATED = 6  # held-out pictures per validation
+VALIDATION_NS = (2.0, 0.0, -2.0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what, where to, for how long (`minutes`, `steps`, or whichever comes first)."""
+
+    recipe: str
+    data: Path
+    out: Path
+    start: Path | None = None  # checkpoint whose EMA weights the run starts from
+    resume: bool = False
+    minutes: float = math.inf
+    steps: int | None = None
+    stop_at: int | None = None  # leave early, at this step of the schedule that `steps` or `minutes` sets
+    workers: int = 1
+    device: str = "cpu"
+    seed: int = 0
+    log_every: int = 100
+    save_every: int = 1000
+    validate_every: int | None = None  # steps; encodes and decodes real files, so it costs seconds to minutes
+
+
+def train(job: Job) -> Path:
+    """Run `job`; returns the last checkpoint. UsageError for an unknown recipe or unusable data."""
+    if job.recipe not in RECIPES:
+        raise UsageError(f"unknown recipe {job.recipe}; known: {', '.join(RECIPES)}")
+    job.out.mkdir(parents=True, exist_ok=True)
+    if job.workers == 1:
+        _work(0, job, None)
+    else:
+        with tempfile.TemporaryDirectory() as meeting:
+            mp.spawn(_work, (job, f"file://{meeting}/store"), nprocs=job.workers)
+    return job.out / LAST
+
+
+def _work(rank: int, job: Job, meeting: str | None) -> None:
+    recipe, device = RECIPES[job.recipe], torch.device(job.device)
+    if meeting is not None:
+        torch.set_num_threads(1)  # two single-thread workers beat one two-thread process
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job.workers)
+    state = State(recipe, device, job.seed, job.start)
+    crops = Crops(job.data, recipe.crop, device)
+    if job.resume:
+        state.load(job.out / LAST)
+    elif recipe.quantised:
+        prepare_quantisation(state.net, crops, job.seed)
+        state.ema |= {k: v.detach().clone() for k, v in state.net.context.named_buffers(prefix="context")}
+    begin = time.monotonic() - state.seconds
+    log: list[Parts] = []
+    while not _finished(job, state):
+        log.append(_step(state, recipe, job, crops, rank))
+        state.seconds = _shared_clock(time.monotonic() - begin, meeting)
+        if state.step % job.log_every == 0:
+            if rank == 0:
+                _report(job, state, log)
+            log.clear()
+        if state.step % job.save_every == 0:
+            crops.refresh()
+            if rank == 0:
+                state.save(job.out / LAST)
+        if rank == 0 and job.validate_every and state.step % job.validate_every == 0:
+            _validate(job, state, crops)
+    if rank == 0:
+        state.save(job.out / LAST)
+    if meeting is not None:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _progress(job: Job, state: State) -> float:
+    by_step = state.step / job.steps if job.steps else 0.0
+    return max(by_step, state.seconds / (job.minutes * 60))
+
+
+def _finished(job: Job, state: State) -> bool:
+    return _progress(job, state) >= 1 or state.step == job.stop_at
+
+
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+    """Linear warm-up, then a cosine from `rate` down to `final_rate` over the whole run."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return min(1.0, (step + 1) / recipe.warmup) * (recipe.final_rate + (recipe.rate - recipe.final_rate) * cosine)
+
+
+def _step(state: State, recipe: Recipe, job: Job, crops: Crops, rank: int) -> Parts:
+    seed = hash((job.seed, state.step, rank)) & 0x7FFFFFFF  # hashes of integers are the same everywhere
+    torch.manual_seed(seed)
+    x = crops.batch(recipe.batch, torch.Generator().manual_seed(seed))
+    for group in (group for optimiser in state.optimisers for group in optimiser.param_groups):
+        group["lr"] = learning_rate(recipe, state.step, _progress(job, state))
+    parts = rate_distortion(state.net.model, state.net.context, x, recipe, bf16=True)
+    for optimiser in state.optimisers:
+        optimiser.zero_grad()
+    parts.loss.backward()
+    parameters = list(state.net.parameters())
+    if job.workers > 1:
+        _average_gradients(parameters, job.workers)
+    norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
+    if torch.isfinite(norm):  # a rare overflow must not poison the weights
+        for optimiser in state.optimisers:
+            optimiser.step()
+    state.step += 1
+    decay = min(recipe.ema, state.step / (state.step + 10))
+    for name, value in state.net.state_dict().items():
+        state.ema[name].lerp_(value, 1 - decay)
+    return Parts(*(p.detach() for p in parts))
+
+
+def _average_gradients(parameters: list[nn.Parameter], workers: int) -> None:
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+    dist.all_reduce(flat)
+    flat /= workers
+    for p, g in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        p.grad = g.view_as(p).clone(memory_format=torch.preserve_format)
+
+
+def _shared_clock(seconds: float, meeting: str | None) -> float:
+    """All workers must agree on when to stop: worker 0's clock counts."""
+    if meeting is None:
+        return seconds
+    clock = torch.tensor([seconds], dtype=torch.float64)
+    dist.broadcast(clock, 0)
+    return float(clock)
+
+
+def _report(job: Job, state: State, log: list[Parts]) -> None:
+    means = {k: float(torch.stack([getattr(p, k) for p in log]).mean()) for k in Parts._fields}
+    _log(job, {"step": state.step, "seconds": round(state.seconds, 1), **{k: round(v, 5) for k, v in means.items()}})
+    (job.out / "job.json").write_text(json.dumps({k: str(v) for k, v in asdict(job).items()}, indent=1))
+
+
+def _log(job: Job, record: dict[str, object]) -> None:
+    with (job.out / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _validate(job: Job, state: State, crops: Crops) -> None:
+    """Freeze the EMA weights as they are and log what real files of held-out pictures reach."""
+    recipe = RECIPES[job.recipe]
+    net = Trained(recipe)
+    net.load_state_dict({k: v.cpu() for k, v in state.ema.items()})
+    results = validate(net.eval(), net.model.config, crops.held_out[:VALIDATED], VALIDATION_NS)
+    for n, measured in zip(VALIDATION_NS, results, strict=True):
+        _log(job, {"step": state.step, "validation_n": n, **{k: round(v, 5) for k, v in measured._asdict().items()}})

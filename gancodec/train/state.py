@@ -1,0 +1,105 @@
+"""What a training run holds and how it is written down: networks, EMA, optimiser moments, step and seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gancodec.errors import UsageError
+from gancodec.models.config import MODELS
+from gancodec.models.context import ContextNetwork
+from gancodec.models.tunable import TunableModel
+from gancodec.train.data import Crops
+from gancodec.train.muon import Muon, suits
+from gancodec.train.recipes import RECIPES, Recipe
+
+
+class Trained(nn.Module):
+    """Model and context network under one roof, so that optimiser, EMA and checkpoint see one set of names."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = TunableModel(MODELS[recipe.model])
+        self.context = ContextNetwork(MODELS[recipe.model])
+
+
+class State:
+    """Everything that a checkpoint holds: weights, EMA, optimiser moments, step and seconds trained."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, seed: int, start: Path | None) -> None:
+        torch.manual_seed(seed)
+        self.net = Trained(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.step, self.seconds = 0, 0.0
+        if start is not None:
+            self.net.load_state_dict(ema_of(start))
+        self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        kernels = [p for p in self.net.parameters() if suits(p)]
+        others = [p for p in self.net.parameters() if not suits(p)]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            Muon(kernels, recipe.rate),
+            torch.optim.Adam(others, recipe.rate, betas=(0.9, 0.95)),
+        ]
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, atomically."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {
+            f"ema.{k}": v for k, v in self.ema.items()
+        }
+        for o, optimiser in enumerate(self.optimisers):
+            for i, moments in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{o}.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+        meta = {"step": str(self.step), "seconds": str(self.seconds)}
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous().cpu().clone() for k, v in tensors.items()}, partial, meta)
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint; UsageError where there is none."""
+        if not path.exists():
+            raise UsageError(f"{path}: nothing to resume")
+        tensors = load_file(path)
+        meta = checkpoint_meta(path)
+        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        self.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        self.ema = {k[4:]: v.to(self.ema[k[4:]].device) for k, v in tensors.items() if k.startswith("ema.")}
+        for o, optimiser in enumerate(self.optimisers):
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith(f"optimiser.{o}."):
+                    _, _, index, key = name.split(".")
+                    moments.setdefault(int(index), {})[key] = value
+            optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def checkpoint_meta(path: Path) -> dict[str, str]:
+    """Step and seconds of a checkpoint."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return dict(header["__metadata__"])
+
+
+def load_ema(checkpoint: Path, recipe: str) -> Trained:
+    """Network with the EMA weights of `checkpoint`, in evaluation mode."""
+    net = Trained(RECIPES[recipe])
+    net.load_state_dict(ema_of(checkpoint))
+    return net.eval()
+
+
+def ema_of(path: Path) -> dict[str, Tensor]:
+    """EMA weights of a checkpoint, by name."""
+    return {k[4:]: v for k, v in load_file(path).items() if k.startswith("ema.")}
+
+
+@torch.no_grad()
+def prepare_quantisation(net: Trained, crops: Crops, seed: int) -> None:
+    """Choose the power of two per channel that brings omega (and the hyper-latent) into the network's input range."""
+    analyses = [net.model.analyse(crops.batch(16, torch.Generator().manual_seed(seed + i))) for i in range(4)]
+    for name, buffer in (("omega", net.context.input_exponent), ("hyper", net.context.hyper_exponent)):
+        values = torch.cat([getattr(a, name) for a in analyses]).abs().transpose(0, 1).flatten(1)
+        limit = torch.quantile(values[:, :: max(1, values.shape[1] // 100_000)], 0.999, dim=1).clamp(min=1e-3)
+        buffer.copy_(torch.floor(torch.log2(127 / 16 / limit)).clamp(-6, 4))

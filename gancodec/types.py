@@ -1,0 +1,89 @@
+"""Frozen values that cross rooms. Shapes: H W pixels, h w latent grid (1/16), hb wb blocks (1/64), K channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+LATENT_STRIDE = 16  # pixels per latent site
+BLOCK = 64  # pixels per importance level
+
+IntArray = NDArray[np.int32]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Size of a picture and of the grids that follow from it (edges are padded up to multiples of 64)."""
+
+    width: int
+    height: int
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(height, width) in pixels after padding."""
+        return -(-self.height // BLOCK) * BLOCK, -(-self.width // BLOCK) * BLOCK
+
+    @property
+    def latent(self) -> tuple[int, int]:
+        """(h, w) of the latent grid, 1/16 of the padded size."""
+        height, width = self.padded
+        return height // LATENT_STRIDE, width // LATENT_STRIDE
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """(hb, wb) of the level map, 1/64 of the padded size."""
+        height, width = self.padded
+        return height // BLOCK, width // BLOCK
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A displayable picture: orientation applied, 8-bit RGB, alpha apart.
+
+    Attributes
+    ----------
+    rgb : (H, W, 3) uint8
+        In the colour space of `icc`, or sRGB where that is None.
+    alpha : (H, W) uint8 or None
+        None where every pixel is opaque.
+    icc, exif, xmp : bytes or None
+        As stored in the source; EXIF orientation is 1 (already applied).
+    notices : tuple of str
+        What was dropped or changed on reading, one line each, for the user.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def geometry(self) -> Geometry:
+        """Width and height with the grids that follow from them."""
+        return Geometry(width=self.rgb.shape[1], height=self.rgb.shape[0])
+
+
+class Symbols(NamedTuple):
+    """Everything that the entropy coder codes for one picture; integers only.
+
+    levels : (hb, wb) int32, importance levels in 0 .. L-1
+    hyper : (Kh, hb, wb) int32, hyper-latent symbols
+    latents : (K, h, w) int32, residual symbols around the predicted means
+    means16 : (K, h, w) int32, predicted means in 1/16 steps of the gained domain
+    """
+
+    levels: IntArray
+    hyper: IntArray
+    latents: IntArray
+    means16: IntArray
+
+    @property
+    def dequantised16(self) -> IntArray:
+        """(K, h, w) int32: dequantised gained latents in 1/16 steps."""
+        return self.latents * 16 + self.means16

@@ -1,0 +1,136 @@
+"""Model name or id to verified arrays: integers of the entropy model, float16 of the networks. Never imports torch.
+
+Looked for in the folder that GANCODEC_WEIGHTS names, then in the installed package, then in the repository. Only safetensors files
+that the manifest lists are read, and only where their SHA-256 is the manifest's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gancodec.errors import MissingWeights
+
+ENVIRONMENT = "GANCODEC_WEIGHTS"
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model of the manifest.
+
+    Attributes
+    ----------
+    id, name : int, str
+        As in the file header and in ``--model``.
+    sha256 : str
+        Of the weights file.
+    entropy_hash : bytes
+        First 8 bytes of the hash of the integer entropy model, as in the file header.
+    installed, default : bool
+    description : str
+        How it was trained, one line.
+    calibration : dict of str to float
+        n to importance logit, and the tunability curve.
+    """
+
+    id: int
+    name: str
+    sha256: str
+    entropy_hash: bytes
+    installed: bool
+    default: bool
+    description: str
+    calibration: dict[str, float]
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Arrays of one model: `entropy` integers by name, `network` float16 by parameter name."""
+
+    info: ModelInfo
+    entropy: dict[str, NDArray[Any]]
+    network: dict[str, NDArray[np.float16]]
+
+
+def folder() -> Path:
+    """Where the manifest is; MissingWeights where there is none."""
+    named = os.environ.get(ENVIRONMENT)
+    candidates = [Path(named)] if named else [_PACKAGE / "_weights", _PACKAGE.parent / "weights"]
+    for candidate in candidates:
+        if (candidate / "manifest.json").is_file():
+            return candidate
+    raise MissingWeights(f"no weights: no manifest.json in {' or '.join(map(str, candidates))}")
+
+
+def available() -> list[ModelInfo]:
+    """Every model of the manifest, the default first."""
+    place = folder()
+    try:
+        manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        models = [_info(name, entry, manifest["default"], place) for name, entry in manifest["models"].items()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MissingWeights(f"{place / 'manifest.json'}: unreadable manifest: {error!r}") from error
+    return sorted(models, key=lambda m: (not m.default, m.id))
+
+
+def _info(name: str, entry: dict[str, Any], default: str, place: Path) -> ModelInfo:
+    path = place / Path(entry["file"]).name  # a manifest names files beside itself, nothing else
+    return ModelInfo(
+        id=int(entry["id"]),
+        name=name,
+        sha256=str(entry["sha256"]),
+        entropy_hash=bytes.fromhex(entry["entropy_hash"]),
+        installed=path.is_file(),
+        default=name == default,
+        description=str(entry.get("description", "")),
+        calibration={k: float(v) for k, v in entry["calibration"].items()},
+        path=path,
+    )
+
+
+def find(key: str | int | None) -> ModelInfo:
+    """Model by name, by numeric id, or the default for None; MissingWeights where it is not installed."""
+    models = available()
+    for model in models:
+        if (key is None and model.default) or key in (model.name, model.id):
+            if not model.installed:
+                raise MissingWeights(f"model {model.name}: {model.path.name} is not installed")
+            return model
+    raise MissingWeights(
+        f"model {key}: unknown; installed: {', '.join(m.name for m in models if m.installed) or 'none'}"
+    )
+
+
+@lru_cache(maxsize=4)
+def load(info_path: Path, sha256: str) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """(entropy arrays, network arrays) of a weights file whose SHA-256 matches; MissingWeights otherwise."""
+    from safetensors.numpy import load as parse
+
+    data = info_path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise MissingWeights(
+            f"{info_path.name}: SHA-256 differs from the manifest's; the file is damaged or not the released one"
+        )
+    tensors = parse(data)
+    parts: tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]] = ({}, {})
+    for name, array in tensors.items():
+        kind, _, rest = name.partition(".")
+        parts[kind == "network"][rest] = array
+    return parts
+
+
+def get(key: str | int | None) -> Weights:
+    """Weights of a model by name, id, or the default for None."""
+    info = find(key)
+    entropy, network = load(info.path, info.sha256)
+    return Weights(info, entropy, network)

@@ -1,0 +1,124 @@
+"""What several tests share: pictures, .gic files, a codec that needs no weights, the command line in this process."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gancodec import weights
+from gancodec.cli import app
+from gancodec.codec import api
+from gancodec.container import Container, Header, read, write
+from gancodec.errors import MissingWeights, TargetMissed
+from gancodec.types import Picture
+
+
+def weights_installed() -> bool:
+    """Is there a default model to encode with?"""
+    try:
+        return weights.find(None).installed
+    except MissingWeights:
+        return False
+
+
+needs_weights = pytest.mark.skipif(not weights_installed(), reason="no weights are installed")
+
+
+class Ran(NamedTuple):
+    """What a command returned and printed."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """The command line, in this process."""
+
+    def _run(*arguments: str | Path, stdin: bytes = b"") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsysbinary.readouterr()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as stopped:
+                app.main([str(argument) for argument in arguments])
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        out, err = capsysbinary.readouterr()
+        return Ran(int(stopped.value.code or 0), out, err.decode())
+
+    return _run
+
+
+def make_gic(width: int = 40, height: int = 30, image: bytes = b"coded", *, n: int = 250, flags: int = 0) -> bytes:
+    """A sound container around bytes that no entropy coder wrote."""
+    header = Header(width, height, 1, bytes(range(8)), 0, 0, flags, n, 0)
+    return write(Container(header, image, None, None, None, None))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A small PNG, 40x30."""
+    path = tmp_path / "photo.png"
+    ramp = np.linspace(0, 255, 40 * 30 * 3).reshape(30, 40, 3).astype(np.uint8)
+    Image.fromarray(ramp).save(path)
+    return path
+
+
+@pytest.fixture
+def coded(tmp_path: Path) -> Path:
+    """A sound .gic file, 40x30; only `fake_codec` can decode it."""
+    path = tmp_path / "coded.gic"
+    path.write_bytes(make_gic())
+    return path
+
+
+class FakeCodec:
+    """Stands in for the codec; remembers the options that it was given."""
+
+    def __init__(self) -> None:
+        self.encoded: list[api.EncodeOptions] = []
+        self.decoded: list[api.DecodeOptions] = []
+        self.error: BaseException | None = None
+        self.image = b"coded"
+
+    def encode_picture(self, picture: Picture, options: api.EncodeOptions) -> api.Encoded:
+        """A container around `image`; targets up to 0.01 bpp are out of reach."""
+        self.encoded.append(options)
+        if self.error is not None:
+            raise self.error
+        height, width = picture.rgb.shape[:2]
+        hit = options.bpp is None or options.bpp > 0.01
+        if options.strict and not hit:
+            raise TargetMissed("2 bytes are out of reach")
+        data = make_gic(width, height, self.image, n=round(1000 * (options.n or 0.0)))
+        return api.Encoded(data, options.n or 0.0, 8 * len(data) / (width * height), 3, hit, picture.notices)
+
+    def decode_bytes(self, data: bytes, options: api.DecodeOptions) -> Picture:
+        """A gray picture of the size that the header states."""
+        self.decoded.append(options)
+        if self.error is not None:
+            raise self.error
+        header = read(data, options.max_pixels).header
+        return Picture(np.full((header.height, header.width, 3), 128, np.uint8))
+
+
+@pytest.fixture
+def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
+    """Replace encoding and decoding by `FakeCodec`."""
+    fake = FakeCodec()
+    monkeypatch.setattr(api, "encode_picture", fake.encode_picture)
+    monkeypatch.setattr(api, "decode_bytes", fake.decode_bytes)
+    return fake

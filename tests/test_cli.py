@@ -1,0 +1,609 @@
+"""The command line: names, refusals, exit codes, pipes, and what it must not import."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+import gancodec
+from gancodec import codec, weights
+from gancodec.cli import files, options
+from gancodec.cli.app import app
+from gancodec.errors import CorruptFile, GicError, MissingWeights
+from tests.conftest import FakeCodec, Run, make_gic, needs_weights
+
+WRITING = {
+    "--output/-o", "--dir/-d", "--model", "--device", "--threads", "--max-pixels", "--overwrite/-f", "--skip-existing",
+    "--preserve-times", "--json", "--quiet/-q", "--verbose/-v", "--help",
+}  # fmt: skip
+READING = {"--max-pixels", "--json", "--quiet/-q", "--verbose/-v", "--help"}
+FLAGS = {
+    "encode": WRITING | {"--bpp", "--size", "--n", "--strict", "--entropy", "--strip"},
+    "decode": WRITING | {"--format", "--realism"},
+    "info": READING,
+    "verify": READING,
+    "models": {"--json", "--help"},
+}
+# Asks a fresh interpreter: which of the heavy packages did this command load?
+PROBE = (
+    "import sys\nfrom gancodec.cli.app import main\ntry:\n    main(sys.argv[1:])\n"
+    "finally:\n    print([m for m in ('torch', 'PIL', 'rich') if m in sys.modules], file=sys.stderr)"
+)
+
+
+def process(*arguments: str | Path, code: str | None = None, **more: object) -> subprocess.CompletedProcess[bytes]:
+    start = ["-m", "gancodec"] if code is None else ["-c", code]
+    return subprocess.run([sys.executable, *start, *map(str, arguments)], capture_output=True, timeout=60, **more)  # type: ignore[call-overload, no-any-return]
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.name.startswith(".gancodec")]
+
+
+# --- the interface itself
+
+
+def test_every_flag_is_pinned() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = {}
+    for name, command in commands.items():
+        if name == "train":
+            continue
+        parameters = command.get_params(typer.Context(command))
+        found[name] = {"/".join(sorted(p.opts, key=len, reverse=True)) for p in parameters if p.opts[0].startswith("-")}
+    assert found == FLAGS
+    assert "train" in commands
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["decode", "--help"], ["info", "--help"], []])
+def test_help_names_codes_and_synthesis_without_torch(arguments: list[str]) -> None:
+    result = process(*arguments, code=PROBE)
+    assert result.returncode == 0
+    assert result.stderr.decode().strip() == "[]"
+    if arguments in ([], ["--help"]):
+        assert b"synthesised" in result.stdout
+        assert b"Exit codes" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_reading_commands_load_no_torch(command: str, coded: Path) -> None:
+    result = process(command, coded, code=PROBE)
+    assert result.stderr.decode().splitlines()[-1] == "[]"
+
+
+def test_version_loads_no_torch() -> None:
+    result = process("--version", code=PROBE)
+    assert result.stderr.decode().strip() == "[]"
+    lines = result.stdout.decode().splitlines()
+    assert lines[:2] == [f"gancodec {gancodec.__version__}", "format gic 1.0"]
+    assert lines[2].startswith(("model ", "no model"))
+
+
+def test_completion_loads_no_torch() -> None:
+    environment = {**os.environ, "_GANCODEC_COMPLETE": "complete_bash", "COMP_WORDS": "gancodec enc", "COMP_CWORD": "1"}
+    result = process(code=PROBE, env=environment)
+    assert result.stdout.split() == [b"encode"]
+    assert result.stderr.decode().strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode"],
+        ["encode", "x.png", "--no-such-flag"],
+        ["encode", "x.png", "--bpp", "0"],
+        ["encode", "x.png", "--bpp", "nan"],
+        ["encode", "x.png", "--bpp", "0.1", "--size", "3kB"],
+        ["encode", "x.png", "--size", "3 parsecs"],
+        ["encode", "x.png", "--strip", "icc"],
+        ["encode", "x.png", "--threads", "0"],
+        ["encode", "x.png", "--entropy", "ans"],
+        ["encode", "x.png", "-o", "y.gic", "-d", "z"],
+        ["encode", "x.png", "y.png", "-o", "z.gic"],
+        ["encode", "-", "-", "-o", "z.gic"],
+        ["encode", "-", "-d", "z"],
+        ["encode", "-", "--json"],
+        ["encode", "x.png", "--overwrite", "--skip-existing"],
+        ["decode", "x.gic", "--realism", "0.5"],
+        ["decode", "x.gic", "--realism", "2"],
+        ["decode", "x.gic", "-o", "x.docx"],
+        ["decode", "x.gic", "-o", "x.jpg", "--format", "png"],
+        ["nonsense"],
+    ],
+)
+def test_usage_errors_are_one_line_and_code_2(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.out == b""
+    assert result.err.startswith("gancodec: ")
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("30000", 30000),
+        ("30kB", 30000),
+        ("30KB", 30000),
+        ("1.5MB", 1_500_000),
+        ("2KiB", 2048),
+        ("1MiB", 1 << 20),
+        ("7B", 7),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert options.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "kB", "-3", "1e3", "3GB", "0", "0.4B", "nan"])
+def test_wrong_sizes(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        options.parse_size(text)
+
+
+# --- encode
+
+
+def test_encode_writes_beside_the_input_and_says_what_it_did(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    result = run("encode", photo, "--bpp", "0.5")
+    target = photo.with_suffix(".gic")
+    assert result.code == 0
+    assert result.out == b""
+    assert target.read_bytes() == make_gic(n=0)
+    size = target.stat().st_size
+    assert f"{target}: 40x30, {size} bytes, {8 * size / 1200:.4f} bpp, n=0.000, 3 probes" in result.err
+    assert leftovers(photo.parent) == []
+
+
+def test_encode_passes_every_option_on(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # restored afterwards
+    arguments = "--size 2kB --strict --model m --entropy huffman --device cpu --threads 1 --strip all --max-pixels 5000"
+    assert run("encode", photo, *arguments.split()).code == 0
+    assert fake_codec.encoded == [
+        gancodec.EncodeOptions(
+            size=2000, strict=True, model="m", entropy="huffman", device="cpu", strip=("exif", "xmp"), max_pixels=5000
+        )
+    ]
+
+
+def test_encode_without_a_target_leaves_n_to_the_codec(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    assert run("encode", photo).code == 0
+    assert fake_codec.encoded == [gancodec.EncodeOptions()]
+
+
+def test_threads_reach_the_numeric_libraries(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    assert run("encode", photo, "--threads", "2").code == 0
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == "2"
+    options.set_threads(1)
+
+
+def test_json_is_one_object_on_stdout(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    result = run("encode", photo, "--n", "1.5", "--json", "--quiet")
+    record = json.loads(result.out)
+    assert record["file"] == str(photo)
+    assert record["bytes"] == photo.with_suffix(".gic").stat().st_size
+    assert (record["width"], record["height"], record["n"], record["probes"], record["hit"]) == (40, 30, 1.5, 3, True)
+    assert result.err == ""
+
+
+def test_out_of_reach_warns_or_fails(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    result = run("encode", photo, "--bpp", "0.001")
+    assert result.code == 0
+    assert "warning: 0.001 bpp is out of reach" in result.err
+    result = run("encode", photo, "--bpp", "0.001", "--strict", "-f")
+    assert result.code == 5
+    assert result.err == f"gancodec: {photo}: 2 bytes are out of reach\n"
+
+
+def test_larger_than_the_source_warns(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    assert "is larger" not in run("encode", photo).err
+    fake_codec.image = bytes(20_000)
+    assert "is larger than its source" in run("encode", photo, "-f").err
+
+
+def test_existing_output_is_refused_and_kept(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    target = photo.with_suffix(".gic")
+    target.write_text("old")
+    result = run("encode", photo)
+    assert result.code == 6
+    assert result.err.count("\n") == 1
+    assert target.read_text() == "old"
+    assert fake_codec.encoded == []  # refused before any work
+    assert run("encode", photo, "--skip-existing").code == 0
+    assert target.read_text() == "old"
+    assert run("encode", photo, "-f").code == 0
+    assert target.read_bytes() == make_gic(n=0)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_never_onto_the_input(run: Run, photo: Path, fake_codec: FakeCodec, link: bool) -> None:
+    before = photo.read_bytes()
+    target = photo
+    if link:
+        target = photo.with_name("link.gic")
+        target.symlink_to(photo)
+    result = run("encode", photo, "-o", target, "--overwrite")
+    assert result.code == 2
+    assert "input" in result.err
+    assert photo.read_bytes() == before
+
+
+def test_a_failed_encode_leaves_the_old_output(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    target = photo.with_suffix(".gic")
+    target.write_text("old")
+    fake_codec.error = GicError("no")
+    assert run("encode", photo, "-f").code == 1
+    assert target.read_text() == "old"
+    assert leftovers(photo.parent) == []
+
+
+def test_a_failed_write_leaves_nothing(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run("encode", photo)
+    assert result.code == 1
+    assert "No space left on device" in result.err
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["photo.png"]
+
+
+def test_devices_are_written_not_replaced(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    assert run("encode", photo, "-o", "/dev/null").code == 0
+    assert not Path("/dev/null").is_file()
+
+
+def test_preserve_times(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    os.utime(photo, ns=(10**18, 10**18 + 123_000_000))
+    assert run("encode", photo, "--preserve-times").code == 0
+    assert photo.with_suffix(".gic").stat().st_mtime_ns == photo.stat().st_mtime_ns
+
+
+def test_permissions_follow_the_umask(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    old = os.umask(0o027)
+    try:
+        run("encode", photo)
+    finally:
+        os.umask(old)
+    assert photo.with_suffix(".gic").stat().st_mode & 0o777 == 0o640
+
+
+def test_folders_keep_their_tree(run: Run, tmp_path: Path, photo: Path, fake_codec: FakeCodec) -> None:
+    deep = tmp_path / "in" / "a" / "b"
+    deep.mkdir(parents=True)
+    for path in (tmp_path / "in" / "one.png", deep / "two.JPG", deep / ".hidden.png", deep / "notes.txt"):
+        path.write_bytes(photo.read_bytes())
+    result = run("encode", tmp_path / "in", "-d", tmp_path / "out")
+    assert result.code == 0
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert written == ["a/b/two.gic", "one.gic"]
+
+
+def test_an_empty_folder_is_an_error(run: Run, tmp_path: Path) -> None:
+    assert run("encode", tmp_path).code == 3
+
+
+def test_two_inputs_for_one_output_are_refused(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    twin = photo.with_suffix(".jpg")
+    twin.write_bytes(photo.read_bytes())
+    result = run("encode", photo, twin, "--overwrite")
+    assert result.code == 2
+    assert "both become" in result.err
+    assert fake_codec.encoded == []
+
+
+def test_several_inputs_go_on_after_an_error(run: Run, tmp_path: Path, photo: Path, fake_codec: FakeCodec) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("not a picture")
+    result = run("encode", bad, tmp_path / "missing.png", photo, "--json")
+    assert result.code == 1
+    assert photo.with_suffix(".gic").exists()
+    assert "gancodec: 2 of 3 failed:" in result.err
+    assert [json.loads(line).get("exit_code", 0) for line in result.out.splitlines()] == [3, 3, 0]
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (MissingWeights("model x is not installed"), 4, "model x is not installed"),
+        (MemoryError(), 1, "out of memory"),
+        (ZeroDivisionError("oh\nno"), 1, "unexpected ZeroDivisionError: oh no (-vv shows where)"),
+    ],
+)
+def test_errors_are_one_line(
+    run: Run, photo: Path, fake_codec: FakeCodec, error: Exception, code: int, text: str
+) -> None:
+    fake_codec.error = error
+    result = run("encode", photo)
+    assert (result.code, result.err) == (code, f"gancodec: {photo}: {text}\n")
+    assert "Traceback" in run("encode", photo, "-vv").err
+
+
+def test_missing_input(run: Run, tmp_path: Path) -> None:
+    for command in ("encode", "decode", "info", "verify"):
+        result = run(command, tmp_path / "none")
+        assert (result.code, result.err) == (3, f"gancodec: {tmp_path / 'none'}: cannot be read: no such file\n")
+
+
+# --- decode
+
+
+def test_decode_writes_png_by_default(run: Run, coded: Path, fake_codec: FakeCodec) -> None:
+    result = run("decode", coded)
+    assert result.code == 0
+    assert result.out == b""
+    with Image.open(coded.with_suffix(".png")) as image:
+        assert (image.format, image.size) == ("PNG", (40, 30))
+    assert fake_codec.decoded == [gancodec.DecodeOptions()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "kind"),
+    [
+        (["-o", "x.jpg"], "x.jpg", "JPEG"),
+        (["-o", "x.tif"], "x.tif", "TIFF"),
+        (["--format", "webp"], "coded.webp", "WEBP"),
+        (["--format", "jpeg"], "coded.jpg", "JPEG"),
+        (["-o", "x.out", "--format", "png"], "x.out", "PNG"),
+        (["-d", "deep/er"], "deep/er/coded.png", "PNG"),
+    ],
+)
+def test_decode_formats(
+    run: Run,
+    coded: Path,
+    fake_codec: FakeCodec,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    name: str,
+    kind: str,
+) -> None:
+    monkeypatch.chdir(coded.parent)
+    assert run("decode", coded, *arguments).code == 0
+    with Image.open(coded.parent / name) as image:
+        assert image.format == kind
+
+
+def test_decode_of_damage_is_one_line_and_no_file(run: Run, coded: Path, fake_codec: FakeCodec) -> None:
+    coded.write_bytes(coded.read_bytes()[:-1])
+    result = run("decode", coded)
+    assert result.code == 3
+    assert result.err.count("\n") == 1
+    assert not coded.with_suffix(".png").exists()
+
+
+# --- pipes
+
+
+def test_pipes_carry_the_payload_and_nothing_else(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    result = run("encode", "-", stdin=photo.read_bytes())
+    assert (result.code, result.out) == (0, make_gic(n=0))
+    assert result.err.startswith("standard output: 40x30, ")
+    result = run("decode", "-", "-o", "-", "--format", "jpeg", stdin=result.out)
+    assert result.code == 0
+    assert result.out[:2] == b"\xff\xd8"
+    assert b"gancodec" not in result.out
+
+
+def test_named_pipes_are_read(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    fifo = photo.with_name("fifo")
+    os.mkfifo(fifo)
+    with subprocess.Popen(["sh", "-c", f"cat '{photo}' > '{fifo}'"]):
+        assert run("encode", fifo).code == 0
+
+
+def test_binary_is_not_written_to_a_terminal(photo: Path) -> None:
+    leader, follower = pty.openpty()
+    with open(photo, "rb") as stdin:
+        result = subprocess.run(
+            [sys.executable, "-m", "gancodec", "encode", "-"],
+            stdin=stdin,
+            stdout=follower,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    os.close(follower)
+    os.close(leader)
+    assert result.returncode == 2
+    assert b"terminal" in result.stderr
+
+
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_only_on_a_terminal(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["encode", photo, photo.with_name("none.png"), "-d", photo.parent / "out", "-f"]
+    assert "2/2" not in run(*arguments).err
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    run(*arguments)
+    assert "2/2" in terminal.getvalue()
+    assert "40x30" in terminal.getvalue()
+    terminal.truncate(0)
+    run(*arguments, "--quiet")
+    assert "2/2" not in terminal.getvalue()
+
+
+# --- info, verify, models
+
+
+def test_info(run: Run, coded: Path) -> None:
+    result = run("info", coded)
+    assert result.code == 0
+    text = result.out.decode()
+    assert "gic 1.0, 40x30" in text
+    assert "n=0.250" in text
+    assert "synthetic  no" in text
+
+
+def test_info_shows_the_synthetic_flag(run: Run, coded: Path) -> None:
+    coded.write_bytes(make_gic(flags=1))
+    assert "may contain detail that the original did not have" in run("info", coded).out.decode()
+    assert json.loads(run("info", coded, "--json").out)["synthetic_detail"] is True
+
+
+def test_info_json(run: Run, coded: Path) -> None:
+    record = json.loads(run("info", coded, "--json").out)
+    size = coded.stat().st_size
+    assert (record["width"], record["height"], record["bytes"]) == (40, 30, size)
+    assert record["bpp"] == pytest.approx(8 * size / 1200)
+    assert (record["model"], record["model_hash"], record["model_installed"]) == (1, "0001020304050607", False)
+    assert (record["format"], record["codec"], record["coder"], record["n"]) == ("1.0", "gic1", "range", 0.25)
+    assert [chunk["bytes"] for chunk in record["chunks"]] == [5, 0]
+
+
+def test_info_of_another_format_reads_only_its_start(run: Run, photo: Path) -> None:
+    assert files.read_gic(str(photo)) == photo.read_bytes()[:8]
+    assert run("info", photo).code == 3
+
+
+def test_verify(run: Run, coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bytes] = []
+    monkeypatch.setattr(codec, "verify_bytes", lambda data, *, max_pixels: checked.append(data))
+    result = run("verify", coded)
+    assert (result.code, result.out.decode()) == (0, f"{coded}: ok\n")
+    assert checked == [coded.read_bytes()]
+    assert run("verify", coded, "-q").out == b""
+    assert json.loads(run("verify", coded, "--json").out) == {"file": str(coded), "ok": True}
+
+
+def test_verify_finds_damage(run: Run, coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(data: bytes, *, max_pixels: int) -> None:
+        raise CorruptFile("symbols left over")
+
+    monkeypatch.setattr(codec, "verify_bytes", damaged)
+    assert run("verify", coded).code == 3
+    data = bytearray(coded.read_bytes())
+    data[20] ^= 1
+    coded.write_bytes(data)
+    monkeypatch.setattr(codec, "verify_bytes", lambda data, *, max_pixels: None)
+    result = run("verify", coded)
+    assert result.code == 3
+    assert result.out == b""
+    assert result.err.count("\n") == 1
+
+
+def test_verify_without_the_model_says_what_was_checked(run: Run, coded: Path) -> None:
+    result = run("verify", coded)  # its model hash belongs to no model
+    assert result.code == 4
+    assert "structure and checksums are fine" in result.err
+
+
+def test_models(run: Run) -> None:
+    if not weights_known():
+        assert run("models").code == 4
+        return
+    records = [json.loads(line) for line in run("models", "--json").out.splitlines()]
+    assert [record["name"] for record in records] == [model.name for model in weights.available()]
+    assert all(len(record["hash"]) == 16 for record in records)
+
+
+def weights_known() -> bool:
+    try:
+        return bool(weights.available())
+    except MissingWeights:
+        return False
+
+
+# --- signals and closed pipes, in real processes
+
+SLOW = """
+import os, signal, sys, time
+from gancodec.cli import files
+from gancodec.cli.app import main
+def fsync(descriptor):
+    print("writing", flush=True)
+    time.sleep(30)
+os.fsync = fsync
+from gancodec.cli import encode
+def encode_one(job, *args, **kwargs):
+    files.write(job, b"data", files.Saving())
+encode.encode_one = encode_one
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_leaves_no_partial_file(photo: Path, number: signal.Signals, code: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, "encode", str(photo)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline() == b"writing\n"
+        assert leftovers(photo.parent) != []  # it is in the middle of writing
+        time.sleep(0.1)
+        child.send_signal(number)
+        assert child.wait(timeout=30) == code
+        assert b"Traceback" not in child.stderr.read()
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["photo.png"]
+
+
+def test_a_closed_pipe_ends_quietly(coded: Path) -> None:
+    for number in range(300):
+        (coded.parent / f"{number}.gic").write_bytes(coded.read_bytes())
+    command = f"'{sys.executable}' -m gancodec info --json '{coded.parent}' | head -n 1"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60)
+    assert result.stdout.count(b"\n") == 1
+    assert result.stderr == b""
+
+
+# --- the real thing, where weights are installed
+
+
+@needs_weights
+def test_round_trip_on_a_real_photograph(tmp_path: Path) -> None:
+    from skimage import data
+
+    photo = tmp_path / "astronaut.png"
+    Image.fromarray(data.astronaut()[:128, 160:352]).save(photo)
+    assert process("encode", photo, "--bpp", "0.8", "--json").returncode == 0
+    gic = photo.with_suffix(".gic")
+    assert gic.stat().st_size <= 0.8 * 128 * 192 / 8
+    assert process("verify", gic).returncode == 0
+    assert process("decode", gic, "-o", tmp_path / "back.png").returncode == 0
+    with Image.open(photo) as before, Image.open(tmp_path / "back.png") as after:
+        error = np.abs(np.asarray(before, np.int16) - np.asarray(after, np.int16)).mean()
+    assert error < 16
+    record = json.loads(process("info", gic, "--json").stdout)
+    assert record["model_installed"] is True
+
+
+@needs_weights
+def test_every_kind_of_damage_is_refused(tmp_path: Path, photo: Path) -> None:
+    assert process("encode", photo).returncode == 0
+    data = photo.with_suffix(".gic").read_bytes()
+    bad = tmp_path / "bad.gic"
+    for damaged in (data[:-1], data + b"\0", data[:60] + bytes([data[60] ^ 4]) + data[61:], b""):
+        bad.write_bytes(damaged)
+        result = process("decode", bad, "-o", tmp_path / "bad.png")
+        assert result.returncode == 3
+        assert result.stderr.count(b"\n") == 1
+        assert not (tmp_path / "bad.png").exists()

@@ -1,0 +1,53 @@
+"""Rate search: never above the target, bounded probes, no trust in monotone sizes."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gancodec.codec.rate import MAX_PROBES, TOLERANCE, search
+
+BOUNDS = (-8.0, 8.0)
+
+
+def curve(scale: float, slope: float, bend: float):  # type: ignore[no-untyped-def]
+    return lambda n: 60 + round(scale * math.exp(slope * n + bend * n * n))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(2000, 60000), st.floats(-0.8, -0.3), st.floats(-0.01, 0.01), st.floats(-1.5, 2.0), st.floats(-1, 1))
+def test_smooth_curves_are_hit(scale: float, slope: float, bend: float, wanted: float, error: float) -> None:
+    size_of = curve(scale, slope, bend)
+    target = size_of(wanted)
+    found = search(size_of, target, wanted + error, -0.5, BOUNDS, fixed=60)
+    assert found.size <= target
+    assert found.size >= (1 - TOLERANCE) * target - 1
+    assert found.probes <= MAX_PROBES
+    assert found.hit
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**31), st.integers(100, 50_000))
+def test_any_function_of_n_stays_within_the_target_if_a_probe_did(seed: int, target: int) -> None:
+    """Sizes that jump up and down at random: the answer is the best of what was tried, and the probes are bounded."""
+    tried: list[int] = []
+
+    def size_of(n: float) -> int:
+        tried.append(50 + hash((seed, round(n * 1000))) % 60_000)
+        return tried[-1]
+
+    found = search(size_of, target, 0.0, -0.5, BOUNDS)
+    within = [size for size in tried if size <= target]
+    assert len(tried) == found.probes <= MAX_PROBES
+    assert found.size == (max(within) if within else min(tried))
+
+
+def test_out_of_reach_gives_the_nearest() -> None:
+    size_of = curve(10_000, -0.5, 0.0)
+    smallest, largest = size_of(BOUNDS[1]), size_of(BOUNDS[0])
+    low = search(size_of, 20, 0.0, -0.5, BOUNDS)
+    assert (low.size, low.hit) == (smallest, False)
+    high = search(size_of, 10 * largest, 0.0, -0.5, BOUNDS)
+    assert (high.size, high.hit) == (largest, False)

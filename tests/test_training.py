@@ -1,0 +1,139 @@
+"""Training: shards, exact resume, falling loss, Muon, freezing and export of a tiny model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tests.tiny import picture
+
+from gancodec import weights
+from gancodec.errors import UsageError
+from gancodec.train.data import HELD_OUT, Crops, pack
+from gancodec.train.freeze import export_checkpoint
+from gancodec.train.loop import LAST, Job, learning_rate, train
+from gancodec.train.losses import box_ms_ssim
+from gancodec.train.muon import orthogonalise
+from gancodec.train.recipes import RECIPES
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed in range(HELD_OUT + 2):
+        Image.fromarray(picture(96, 112, seed)).save(folder / f"{seed:02d}.png")
+    return folder
+
+
+def _final(job: Job) -> dict[str, torch.Tensor]:
+    return load_file(train(job))
+
+
+def test_resume_takes_the_same_steps_as_an_unbroken_run(data: Path, tmp_path: Path) -> None:
+    unbroken = _final(Job("gic1-tiny-s1", data, tmp_path / "a", steps=6))
+    train(Job("gic1-tiny-s1", data, tmp_path / "b", steps=6, stop_at=3))
+    resumed = _final(Job("gic1-tiny-s1", data, tmp_path / "b", steps=6, resume=True))
+    assert unbroken.keys() == resumed.keys()
+    different = [k for k in unbroken if not torch.equal(unbroken[k], resumed[k])]
+    assert not different
+
+
+def test_two_workers_train_and_stop_on_time(data: Path, tmp_path: Path) -> None:
+    final = _final(Job("gic1-tiny-s1", data, tmp_path, minutes=0.05, workers=2, log_every=1))
+    assert all(torch.isfinite(v).all() for v in final.values() if v.is_floating_point())
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) >= 1
+
+
+def test_error_falls_and_the_model_exports_and_encodes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Job("gic1-tiny-s1", data, tmp_path / "s1", steps=120, log_every=30)
+    train(first)
+    errors = [json.loads(line)["mse"] for line in (first.out / "log.jsonl").read_text().splitlines()]
+    assert errors[-1] < 0.7 * errors[0]
+    second = replace(
+        first, recipe="gic1-tiny-s2", out=tmp_path / "s2", start=first.out / LAST, steps=5, validate_every=5
+    )
+    checkpoint = train(second)
+    validations = [
+        json.loads(line) for line in (second.out / "log.jsonl").read_text().splitlines() if "validation_n" in line
+    ]
+    assert [v["bpp"] for v in validations] == sorted(v["bpp"] for v in validations), "smaller n, more bits"
+    folder = tmp_path / "weights"
+    export_checkpoint("gic1-tiny-s2", checkpoint, data, folder, "a test", 4)
+    monkeypatch.setenv(weights.ENVIRONMENT, str(folder))
+    from gancodec.codec import decode_bytes, encode_picture
+    from gancodec.types import Picture
+
+    rgb = picture(100, 130, 77)
+    assert decode_bytes(encode_picture(Picture(rgb)).data).rgb.shape == rgb.shape
+
+
+def test_only_integer_stages_make_weights(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="S2"):
+        export_checkpoint("gic1-tiny-s1", tmp_path / LAST, data, tmp_path, "", 4)
+
+
+def test_shards_hold_what_the_folder_holds(data: Path, tmp_path: Path) -> None:
+    shards = pack(data, tmp_path / "shards", shard_mib=1)
+    from_shards, from_files = (Crops(f, 64, torch.device("cpu")) for f in (tmp_path / "shards", data))
+    assert len(shards) >= 1
+    assert len(from_shards.held_out) == len(from_files.held_out) == 1
+    for a, b in zip(from_shards.pictures, from_files.pictures, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_new_shards_are_picked_up(data: Path, tmp_path: Path) -> None:
+    for shard in pack(data, tmp_path):
+        shard.rename(tmp_path / "shard-000.zip")
+    crops = Crops(tmp_path, 64, torch.device("cpu"))
+    before = len(crops.pictures)
+    extra = tmp_path / "extra"
+    extra.mkdir()
+    Image.fromarray(picture(80, 80, 99)).save(extra / "late.png")
+    pack(extra, extra)[0].rename(tmp_path / "shard-001.zip")
+    crops.refresh()
+    assert len(crops.pictures) == before + 1
+
+
+def test_bad_jobs_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown recipe"):
+        train(Job("no-such", data, tmp_path, steps=1))
+    with pytest.raises(UsageError, match="resume"):
+        train(Job("gic1-tiny-s1", data, tmp_path / "none", steps=1, resume=True))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no pictures"):
+        train(Job("gic1-tiny-s1", tmp_path / "empty", tmp_path, steps=1))
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    recipe = RECIPES["gic1-small-s1"]
+    assert learning_rate(recipe, 0, 0.0) < recipe.rate / 100
+    assert learning_rate(recipe, 10_000, 0.1) > learning_rate(recipe, 10_000, 0.9)
+    assert learning_rate(recipe, 10_000, 1.0) == pytest.approx(recipe.final_rate)
+
+
+def test_orthogonalised_updates_have_even_singular_values() -> None:
+    matrix = torch.randn(24, 90, generator=torch.Generator().manual_seed(1))
+    for m in (matrix, matrix.T):
+        values = torch.linalg.svdvals(orthogonalise(m))
+        assert 0.5 < float(values.min()) and float(values.max()) < 1.5
+
+
+def test_box_ms_ssim_orders_pictures_as_the_metric_does() -> None:
+    from gancodec.metrics import ms_ssim
+
+    a = picture(192, 192, 2)
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(a + rng.normal(0, s, a.shape), 0, 255).astype(np.uint8) for s in (2, 8, 20, 50)]
+    true = [ms_ssim(a, b) for b in noisy]
+    as_tensor = [torch.from_numpy(v.copy()).permute(2, 0, 1)[None].float() / 255 for v in (a, *noisy)]
+    box = [float(box_ms_ssim(as_tensor[0], b, torch.ones(1, 3, 3))) for b in as_tensor[1:]]
+    assert true == sorted(true, reverse=True) and box == sorted(box, reverse=True)
+    assert max(abs(t - b) for t, b in zip(true, box, strict=True)) < 0.1
