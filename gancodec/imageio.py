@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
@@ -49,9 +49,21 @@ def load(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture
         raise UnreadablePicture(f"too many pixels for Pillow: {error}") from error
     except FileNotFoundError as error:
         raise UnreadablePicture("no such file") from error
-    except Image.UnidentifiedImageError as error:
-        raise UnreadablePicture("not a picture in a format that is read here (JPEG PNG WebP AVIF TIFF BMP GIF)") from error
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, RuntimeError) as error:
+    except UnidentifiedImageError as error:
+        raise UnreadablePicture(
+            "not a picture in a format that is read here (JPEG PNG WebP AVIF TIFF BMP GIF)"
+        ) from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        RuntimeError,
+    ) as error:
         # Pillow raises all of these for damaged files.
         raise UnreadablePicture(f"unreadable picture: {str(error) or type(error).__name__}".splitlines()[0]) from error
 
@@ -67,7 +79,9 @@ def _no_bomb_warning() -> Iterator[None]:
 def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     """Turn an open Pillow image into a Picture; raises as `load` does, or Pillow's own errors for damaged data."""
     if image.width * image.height > max_pixels:
-        raise UnreadablePicture(f"{image.width}x{image.height} is more than {max_pixels} pixels; raise --max-pixels to allow it")
+        raise UnreadablePicture(
+            f"{image.width}x{image.height} is more than {max_pixels} pixels; raise --max-pixels to allow it"
+        )
     if image.width == 0 or image.height == 0:
         raise UnreadablePicture("the picture has no pixels")
     notices: list[str] = []
@@ -113,16 +127,19 @@ def _to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[
         return image, icc
     if mode in SIXTEEN_BIT or mode == "F":
         notices.append("more than 8 bits per sample: reduced to 8")
-        return _from_deep(image), _drop_icc(icc, "gray", notices)
+        _drop_icc(icc, "gray", notices)
+        return _from_deep(image), None
     if mode == "CMYK":
         notices.append("CMYK converted to RGB")
         return _from_cmyk(image, icc, notices), None
     if mode in ("LAB", "YCbCr", "HSV"):
         notices.append(f"{mode} converted to RGB")
-        return image.convert("RGB"), _drop_icc(icc, mode, notices)
+        _drop_icc(icc, mode, notices)
+        return image.convert("RGB"), None
     has_alpha = mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info
     if mode in ("1", "L", "LA", "La"):
-        icc = _drop_icc(icc, "gray", notices)
+        _drop_icc(icc, "gray", notices)
+        icc = None
     return image.convert("RGBA" if has_alpha else "RGB"), icc
 
 
@@ -150,7 +167,7 @@ def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Ima
     if icc:
         try:
             srgb = ImageCms.createProfile("sRGB")
-            turned = ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB")  # type: ignore[arg-type]
+            turned = ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB")
         except (ImageCms.PyCMSError, OSError):
             notices.append("its ICC profile is unusable: colours are approximate")
         else:

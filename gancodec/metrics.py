@@ -25,12 +25,13 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
     Parameters
     ----------
     a, b : (H, W, 3) uint8
-        Five scales need sides above 160 pixels; smaller pictures use the scales that fit, their weights scaled up, and below 11
-        pixels the mean absolute error stands in: 1 - |a - b| / 255.
+        Five scales need sides above 160 pixels; smaller pictures use the scales that fit, their weights scaled up,
+        and below 11 pixels the mean absolute error stands in: 1 - |a - b| / 255.
 
     References
     ----------
-    .. [1] Wang, Simoncelli, Bovik: Multiscale structural similarity, 2003. Gaussian 11x11 windows, sigma 1.5, 2x2 means between scales.
+    .. [1] Wang, Simoncelli, Bovik: Multiscale structural similarity, 2003. Gaussian 11x11 windows, sigma 1.5, 2x2
+    means between scales.
     """
     x, y = (np.moveaxis(v.astype(np.float64), 2, 0) for v in (a, b))
     scales = _scales_that_fit(min(a.shape[:2]))
@@ -66,8 +67,9 @@ def _blur(x: NDArray[np.float64]) -> NDArray[np.float64]:
     taps = np.exp(-((np.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SIGMA**2))
     taps /= taps.sum()
     height, width = x.shape[1] - WINDOW + 1, x.shape[2] - WINDOW + 1
-    rows = sum(t * x[:, i : i + height] for i, t in enumerate(taps))
-    return sum(t * rows[:, :, i : i + width] for i, t in enumerate(taps))  # type: ignore[index, return-value]
+    rows = np.sum([t * x[:, i : i + height] for i, t in enumerate(taps)], axis=0)
+    result: NDArray[np.float64] = np.sum([t * rows[:, :, i : i + width] for i, t in enumerate(taps)], axis=0)
+    return result
 
 
 def _halve(x: NDArray[np.float64]) -> NDArray[np.float64]:

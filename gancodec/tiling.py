@@ -1,4 +1,5 @@
-"""Tiles with a halo: networks with a bounded reach see the same values in a tile as in the whole picture, within bounded memory."""
+"""Tiles with a halo: networks with a bounded reach see the same values in a tile as in the whole picture, within
+bounded memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Model name or id to verified arrays: integers of the entropy model, float16 of the networks. Never imports torch.
 
-Looked for in the folder that GANCODEC_WEIGHTS names, then in the installed package, then in the repository. Only safetensors files
-that the manifest lists are read, and only where their SHA-256 is the manifest's.
+Looked for in the folder that GANCODEC_WEIGHTS names, then in the installed package, then in the repository. Only
+safetensors files that the manifest lists are read, and only where their SHA-256 is the manifest's.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from gancodec.errors import MissingWeights
+
+if TYPE_CHECKING:  # numpy takes longer to import than `gancodec info` takes
+    import numpy as np
+    from numpy.typing import NDArray
 
 ENVIRONMENT = "GANCODEC_WEIGHTS"
 _PACKAGE = Path(__file__).parent

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tiny import tiny_weights
 
 from gancodec.entropy.context import EntropyModel
 from gancodec.entropy.levels import code_levels
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.errors import CorruptFile
+from tests.tiny import tiny_weights
 
 LEVELS = 32
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from tests.tiny import picture
 
 from gancodec.metrics import ms_ssim, psnr
+from tests.tiny import picture
 
 # pytorch-msssim 1.0.0 (data_range=255), on the pictures of _pair(seed, sigma).
 PUBLISHED = {(1, 5.0): 0.9716089, (2, 20.0): 0.7408027, (3, 50.0): 0.4707480}

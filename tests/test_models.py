@@ -68,7 +68,8 @@ def test_gains_rise_with_the_level_and_end_at_its_depth() -> None:
     assert depth == [config.depth(v) for v in range(LEVELS)] == sorted(depth)
     assert depth[0] < depth[-1] == config.latent_channels
     active = gains.active(torch.tensor(0.0))
-    assert (active[: depth[0]] == 1).all() and (active[depth[0] :] == 0).all()
+    assert (active[: depth[0]] == 1).all()
+    assert (active[depth[0] :] == 0).all()
 
 
 def test_levels_and_logits_are_inverse() -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import picture, tiny_weights
 
 from gancodec.codec import network
 from gancodec.tiling import cover
+from tests.tiny import picture, tiny_weights
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 6))
@@ -17,8 +17,12 @@ def test_inner_boxes_partition(rows: int, columns: int, side: int, halo: int) ->
     seen = np.zeros((rows * 64, columns * 64), np.uint8)
     for (ot, ob, ol, or_), (t, b, left, right) in cover(rows * 64, columns * 64, side * 64, halo * 64):
         seen[t:b, left:right] += 1
-        assert 0 <= ot <= t and b <= ob <= rows * 64 and 0 <= ol <= left and right <= or_ <= columns * 64
-        assert t - ot == min(halo * 64, t) and or_ - right == min(halo * 64, columns * 64 - right)
+        assert 0 <= ot <= t
+        assert b <= ob <= rows * 64
+        assert 0 <= ol <= left
+        assert right <= or_ <= columns * 64
+        assert t - ot == min(halo * 64, t)
+        assert or_ - right == min(halo * 64, columns * 64 - right)
     assert (seen == 1).all()
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tests.tiny import picture
 
 from gancodec import weights
 from gancodec.errors import UsageError
@@ -21,6 +20,8 @@ from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.losses import box_ms_ssim
 from gancodec.train.muon import orthogonalise
 from gancodec.train.recipes import RECIPES
+from gancodec.train.state import grow
+from tests.tiny import picture
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,8 @@ def test_orthogonalised_updates_have_even_singular_values() -> None:
     matrix = torch.randn(24, 90, generator=torch.Generator().manual_seed(1))
     for m in (matrix, matrix.T):
         values = torch.linalg.svdvals(orthogonalise(m))
-        assert 0.5 < float(values.min()) and float(values.max()) < 1.5
+        assert 0.5 < float(values.min())
+        assert float(values.max()) < 1.5
 
 
 def test_box_ms_ssim_orders_pictures_as_the_metric_does() -> None:
@@ -135,5 +137,15 @@ def test_box_ms_ssim_orders_pictures_as_the_metric_does() -> None:
     true = [ms_ssim(a, b) for b in noisy]
     as_tensor = [torch.from_numpy(v.copy()).permute(2, 0, 1)[None].float() / 255 for v in (a, *noisy)]
     box = [float(box_ms_ssim(as_tensor[0], b, torch.ones(1, 3, 3))) for b in as_tensor[1:]]
-    assert true == sorted(true, reverse=True) and box == sorted(box, reverse=True)
+    assert true == sorted(true, reverse=True)
+    assert box == sorted(box, reverse=True)
     assert max(abs(t - b) for t, b in zip(true, box, strict=True)) < 0.1
+
+
+def test_a_grown_network_computes_what_the_small_one_did() -> None:
+    small, large = torch.nn.Conv2d(4, 6, 3), torch.nn.Conv2d(7, 9, 3)
+    grow(large, small.state_dict())
+    x = torch.randn(1, 7, 5, 5)
+    assert torch.allclose(large(x)[:, :6], small(x[:, :4]), atol=1e-6)
+    with pytest.raises(UsageError, match="another architecture"):
+        grow(small, large.state_dict())

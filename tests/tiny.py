@@ -1,4 +1,5 @@
-"""A tiny seeded model and small synthetic pictures: real code paths in seconds, no network, no GPU, no trained weights."""
+"""A tiny seeded model and small synthetic pictures: real code paths in seconds, no network, no GPU, no trained
+weights."""
 
 from __future__ import annotations
 

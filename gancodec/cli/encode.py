@@ -91,7 +91,8 @@ def encode_one(job: Job, chosen: EncodeOptions, saving: files.Saving, report: Re
         report.warn(job.name, text)
     height, width = picture.rgb.shape[:2]
     size = len(coded.data)
-    cost = f"{size} bytes, {coded.bpp:.4f} bpp, n={coded.n:.3f}, {coded.probes} probes"
+    probes = f"{coded.probes} probe{'' if coded.probes == 1 else 's'}"
+    cost = f"{size} bytes, {coded.bpp:.4f} bpp, n={coded.n:.3f}, {probes}"
     report.say(f"{job.target_name}: {width}x{height}, {cost}")
     report.detail(f"{job.name}: {source_bytes} bytes before, {time.perf_counter() - started:.2f} s")
     report.record(

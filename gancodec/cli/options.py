@@ -6,7 +6,6 @@ import math
 import os
 import re
 import sys
-from decimal import Decimal
 from typing import Annotated, Literal
 
 import typer
@@ -28,7 +27,7 @@ def parse_size(text: str) -> int:
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([a-zA-Z]*)", text.strip())
     if match is None or match[2].lower() not in UNITS:
         raise typer.BadParameter(f"{text!r} is not a size such as 30000, 30kB or 1.5MiB")
-    size = int(Decimal(match[1]) * UNITS[match[2].lower()])
+    size = round(float(match[1]) * UNITS[match[2].lower()])
     if size < 1:
         raise typer.BadParameter("a size has to be at least one byte")
     return size

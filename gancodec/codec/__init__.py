@@ -1,4 +1,5 @@
-"""The room that joins container, entropy coder and models. `api` is its door; nothing here imports torch until a network runs."""
+"""The room that joins container, entropy coder and models. `api` is its door; nothing here imports torch until a
+network runs."""
 
 from gancodec.codec.api import (
     DecodeOptions,

@@ -83,7 +83,8 @@ class DecodeOptions:
 
 
 class Encoded(NamedTuple):
-    """An encoded picture: the file, its n and bits per pixel, sizes tried, whether the target was met, and notices for the user."""
+    """An encoded picture: the file, its n and bits per pixel, sizes tried, whether the target was met, and notices
+    for the user."""
 
     data: bytes
     n: float
@@ -152,9 +153,8 @@ def _check(options: EncodeOptions, geometry: Geometry) -> int | None:
         raise UsageError(f"n = {options.n}: must be in [{N_BOUNDS[0]:g}, {N_BOUNDS[1]:g}]")
     pixels = geometry.width * geometry.height
     if pixels > options.max_pixels:
-        raise UsageError(
-            f"{geometry.width}x{geometry.height} is more than {options.max_pixels} pixels; raise --max-pixels to allow it"
-        )
+        size = f"{geometry.width}x{geometry.height}"
+        raise UsageError(f"{size} is more than {options.max_pixels} pixels; raise --max-pixels to allow it")
     if options.bpp is not None:
         if not (math.isfinite(options.bpp) and options.bpp > 0):
             raise UsageError(f"bpp = {options.bpp}: must be above 0")
@@ -176,9 +176,9 @@ def _wrap(stream: Stream, picture: Picture, info: ModelInfo, n: float, options: 
         n=round(n * 1000),
         level_shift=stream.level_shift,
     )
-    kept = {k: None if k in options.strip or "all" in options.strip else getattr(picture, k) for k in STRIPPABLE}
+    exif, xmp = (None if {k, "all"} & set(options.strip) else getattr(picture, k) for k in STRIPPABLE)
     alpha = None if picture.alpha is None else np.diff(picture.alpha, axis=0, prepend=np.uint8(0)).tobytes()
-    return container.write(Container(header=header, image=stream.data, alpha=alpha, icc=picture.icc, **kept))
+    return container.write(Container(header, stream.data, alpha, picture.icc, exif, xmp))
 
 
 def _open(data: bytes, model: str | None, device: str, max_pixels: int) -> tuple[Container, TunableCodec]:
@@ -229,7 +229,8 @@ def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
 
 
 def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
-    """Check container, checksums and the whole entropy-coded stream, without torch; CorruptFile and its siblings where amiss."""
+    """Check container, checksums and the whole entropy-coded stream, without torch; CorruptFile and its siblings
+    where amiss."""
     symbols = read_symbols(data, max_pixels=max_pixels)
     if abs(symbols.dequantised16).max(initial=0) >= 1 << 24:
         raise CorruptFile("latents out of range")

@@ -1,13 +1,15 @@
-"""The float half of the codec: encoder, masker and generator on a device, tile by tile. The only file here that imports torch."""
+"""The float half of the codec: encoder, masker and generator on a device, tile by tile. The only file here that
+imports torch."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from gancodec.errors import GicError, MissingWeights, UsageError
@@ -17,6 +19,7 @@ from gancodec.tiling import cover
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry
 from gancodec.weights import Weights
 
+Result = TypeVar("Result")
 TILE = 1536  # side of what a tile keeps, in pixels
 HALO = 256  # more than the reach of encoder and generator, a multiple of 64
 
@@ -40,15 +43,15 @@ class Network:
 
     def analyse(self, rgb: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(H, W, 3) uint8 to omega (K, h, w), hyper (Kh, hb, wb) and importance (hb, wb)."""
-        return self._guarded(self._analyse, rgb)  # type: ignore[no-any-return]
+        return self._guarded(self._analyse, rgb)
 
     def synthesise(
         self, latent: FloatArray, level: NDArray[np.float64], geometry: Geometry, realism: float
     ) -> NDArray[np.uint8]:
         """Latents (K, h, w) with gains undone and levels (hb, wb) to (H, W, 3) uint8."""
-        return self._guarded(self._synthesise, latent, level, geometry, realism)  # type: ignore[no-any-return]
+        return self._guarded(self._synthesise, latent, level, geometry, realism)
 
-    def _guarded(self, work, *arguments):  # type: ignore[no-untyped-def]
+    def _guarded(self, work: Callable[..., Result], *arguments: Any) -> Result:
         try:
             with torch.inference_mode():
                 return work(*arguments)
@@ -69,9 +72,9 @@ class Network:
             top, bottom, left, right = tile.outer
             x = torch.from_numpy(padded[top:bottom, left:right]).to(self.device).permute(2, 0, 1)[None].float() / 255
             part = self.model.encoder.latents(x.contiguous(memory_format=torch.channels_last))
-            t, b, l, r = (v // LATENT_STRIDE for v in tile.inner)
-            y, z = t - top // LATENT_STRIDE, l - left // LATENT_STRIDE
-            omega[:, :, t:b, l:r] = part[:, :, y : y + b - t, z : z + r - l]
+            t, b, u, v = (edge // LATENT_STRIDE for edge in tile.inner)
+            y, x0 = t - top // LATENT_STRIDE, u - left // LATENT_STRIDE
+            omega[:, :, t:b, u:v] = part[:, :, y : y + b - t, x0 : x0 + v - u]
         hyper, importance = self.model.encoder.hyper(omega), self.model.masker(omega)
         return tuple(v[0].float().cpu().numpy() for v in (omega, hyper, importance))  # type: ignore[return-value]
 
@@ -90,9 +93,9 @@ class Network:
             z = z.contiguous(memory_format=torch.channels_last)
             levels = torch.from_numpy(level[blocks].astype(np.float32)).to(self.device)[None]
             pixels = self.model.generator(z, levels, realism).clamp_(0, 1).mul_(255).round_()
-            t, b, l, r = tile.inner
-            kept = pixels[0, :, t - top : b - top, l - left : r - left]
-            out[t:b, l:r] = kept.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
+            t, b, u, v = tile.inner
+            kept = pixels[0, :, t - top : b - top, u - left : v - left]
+            out[t:b, u:v] = kept.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
         return np.ascontiguousarray(out[: geometry.height, : geometry.width])
 
 

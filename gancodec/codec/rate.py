@@ -12,7 +12,8 @@ MAX_PROBES = 8
 
 
 class Found(NamedTuple):
-    """Best n, its size in bytes, the sizes tried, and whether the size is at most the target and within tolerance below it."""
+    """Best n, its size in bytes, the sizes tried, and whether the size is at most the target and within tolerance
+    below it."""
 
     n: float
     size: int
@@ -30,8 +31,8 @@ def search(
 ) -> Found:
     """Find n so that size_of(n) is within 1 % below `target`.
 
-    Safeguarded secant in log rate; the sizes need not be monotone in n. Of the sizes tried the largest not above the target
-    wins, or the smallest of all where every one is above.
+    Safeguarded secant in log rate; the sizes need not be monotone in n. Of the sizes tried the largest not above the
+    target wins, or the smallest of all where every one is above.
 
     Parameters
     ----------
@@ -66,7 +67,8 @@ def _is_hit(size: int, target: int) -> bool:
 
 
 def _next(tried: dict[float, int], target: int, slope: float, bounds: tuple[float, float], fixed: int) -> float:
-    """Interpolate log size between the closest misses on both sides; extrapolate from one side where there is no other."""
+    """Interpolate log size between the closest misses on both sides; extrapolate from one side where there is no
+    other."""
     last_chance = len(tried) == MAX_PROBES - 1
     above = [(n, size) for n, size in tried.items() if size > target]
     below = [(n, size) for n, size in tried.items() if size <= target]

@@ -1,4 +1,5 @@
-"""The tunable codec: joins model, entropy coder and container. One encode/decode pair for every model of `models.config.MODELS`."""
+"""The tunable codec: joins model, entropy coder and container. One encode/decode pair for every model of
+`models.config.MODELS`."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symb
 
 
 class Analysis(NamedTuple):
-    """Encoder's view of one picture, independent of n: omega (K, h, w), hyper (Kh, hb, wb), importance (hb, wb) in logit units."""
+    """Encoder's view of one picture, independent of n: omega (K, h, w), hyper (Kh, hb, wb), importance (hb, wb) in
+    logit units."""
 
     omega: FloatArray
     hyper: FloatArray
@@ -37,7 +39,8 @@ class Analysis(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """A coded picture: the bytes of the IMAGE chunk, the header's level shift, and what a decoder will read from them."""
+    """A coded picture: the bytes of the IMAGE chunk, the header's level shift, and what a decoder will read from
+    them."""
 
     data: bytes
     level_shift: int
@@ -84,9 +87,9 @@ class TunableCodec:
     def target_at(self, analysis: Analysis, n: float) -> tuple[Target, int]:
         """Levels, gains and quantised targets at `n`, with the level shift.
 
-        Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks differ in
-        importance, a small step of n moves a few of them by a level, which is as fine as anybody needs. Small and flat maps
-        have no such steps: there the level shift moves all blocks by sixteenths of a level.
+        Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks
+        differ in importance, a small step of n moves a few of them by a level, which is as fine as anybody needs.
+        Small and flat maps have no such steps: there the level shift moves all blocks by sixteenths of a level.
         """
         calibration = self.weights.info.calibration
         centre = logit_to_level(calibration["logit_offset"] - calibration["logit_slope"] * n)

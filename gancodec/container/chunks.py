@@ -27,7 +27,8 @@ class ChunkInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Container:
-    """A parsed file. `alpha` is width * height bytes of row differences; `image` is the entropy-coded stream; `chunks` tells where things lie."""
+    """A parsed file. `alpha` is width * height bytes of row differences; `image` is the entropy-coded stream;
+    `chunks` tells where things lie."""
 
     header: Header
     image: bytes
@@ -60,7 +61,9 @@ def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
     header, position = head.unpack(data)
     pixels = header.width * header.height
     if pixels > max_pixels:
-        raise UnsupportedFile(f"{header.width}x{header.height} is more than {max_pixels} pixels; raise --max-pixels to allow it")
+        raise UnsupportedFile(
+            f"{header.width}x{header.height} is more than {max_pixels} pixels; raise --max-pixels to allow it"
+        )
     found: dict[int, bytes] = {}
     chunks = []
     for info, body in _walk(data, position, header):
@@ -75,7 +78,9 @@ def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
     if spec.ALPHA in found:
         alpha = _inflate("ALPHA", found[spec.ALPHA], pixels, exact=True)
     metadata = {
-        name: _inflate(spec.CHUNK_NAMES[kind], found[kind], spec.MAX_METADATA) for name, kind in METADATA.items() if kind in found
+        name: _inflate(spec.CHUNK_NAMES[kind], found[kind], spec.MAX_METADATA)
+        for name, kind in METADATA.items()
+        if kind in found
     }
     return Container(header, found[spec.IMAGE], alpha, chunks=tuple(chunks), **metadata)
 

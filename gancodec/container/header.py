@@ -1,4 +1,5 @@
-"""The header: one field table, packed and unpacked by the same walk, then a CRC-32 over everything from the signature on."""
+"""The header: one field table, packed and unpacked by the same walk, then a CRC-32 over everything from the signature
+on."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 class Header:
     """Everything that decoding needs to know before the first chunk; integers only.
 
-    width, height : pixels; model : numeric model id; model_hash : 8 bytes of the integer entropy model's hash; codec, coder : ids;
+    width, height : pixels; model : numeric model id; model_hash : 8 bytes of the integer entropy model's hash; codec,
+    coder : ids;
     flags : bits of `spec`; n : thousandths, for the record; level_shift : sixteenths of a level added to every level.
     """
 
@@ -30,7 +32,8 @@ class Header:
 
 
 class Field(NamedTuple):
-    """Name, kind ("varint", "bytes" or a byte count, signed where the least value is negative), least and greatest value."""
+    """Name, kind ("varint", "bytes" or a byte count, signed where the least value is negative), least and greatest
+    value."""
 
     name: str
     kind: str
@@ -62,7 +65,9 @@ class Cursor:
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
         if count > len(self.data) - self.position:
-            raise CorruptFile(f"cut short: {count} bytes wanted at {self.position}, {len(self.data) - self.position} left")
+            raise CorruptFile(
+                f"cut short: {count} bytes wanted at {self.position}, {len(self.data) - self.position} left"
+            )
         self.position += count
         return self.data[self.position - count : self.position]
 

@@ -1,4 +1,5 @@
-"""Every magic, id and limit of the .gic format: the one page. `docs/format.md` tells the same and a test compares them."""
+"""Every magic, id and limit of the .gic format: the one page. `docs/format.md` tells the same and a test compares
+them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
 """Fixed-point probability network: integers in, table rows and means out, the same on every machine.
 
-int8 weights, activations that are multiples of 1/16 (signed 8-bit inputs, unsigned 8-bit hidden layers), power-of-two exponents per
-output channel, shift and clip between layers. Every sum stays below 2**24 (checked on loading), so float32 matrix products over
-these integers are exact whatever the order of summation, the library or the instruction set.
+int8 weights, activations that are multiples of 1/16 (signed 8-bit inputs, unsigned 8-bit hidden layers), power-of-two
+exponents per output channel, shift and clip between layers. Every sum stays below 2**24 (checked on loading), so
+float32 matrix products over these integers are exact whatever the order of summation, the library or the instruction
+set.
 
-Legend: K latent channels, Kh hyper channels, h w latent grid, hb wb blocks, P sites, F features. Arrays are channels last.
+Legend: K latent channels, Kh hyper channels, h w latent grid, hb wb blocks, P sites, F features. Arrays are channels
+last.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ Floats = NDArray[np.float32]
 
 
 class Layer(NamedTuple):
-    """One convolution: weight (kh*kw*I, O) as float32 integers, bias (O,) at accumulator scale, exponent (O,), kernel side."""
+    """One convolution: weight (kh*kw*I, O) as float32 integers, bias (O,) at accumulator scale, exponent (O,), kernel
+    side."""
 
     weight: Floats
     bias: Ints
@@ -100,12 +103,12 @@ class EntropyModel:
     @property
     def channels(self) -> int:
         """K."""
-        return self.gain.shape[1]
+        return int(self.gain.shape[1])
 
     @property
     def hyper_channels(self) -> int:
         """Kh."""
-        return self.hyper_gain.shape[1]
+        return int(self.hyper_gain.shape[1])
 
     def _group(self, arrays: Mapping[str, NDArray[np.generic]], name: str) -> Group:
         previous = _layer(arrays, f"{name}.previous", INPUT_MAX)
@@ -138,7 +141,8 @@ class EntropyModel:
         above = np.minimum(level + 1, self.levels - 1)
         table = group.embedding
         embedded = table[level] * (self.sublevels - fraction)[..., None] + table[above] * fraction[..., None]
-        return _convolve(inputs, group.previous) + group.previous.bias + embedded // self.sublevels
+        result: Ints = _convolve(inputs, group.previous) + group.previous.bias + embedded // self.sublevels
+        return result
 
     def local(self, group: Group, inputs: Floats) -> Ints:
         """What the coded half of this group adds to the accumulator: (h, w, F)."""

@@ -1,8 +1,8 @@
 """Canonical static Huffman coder under the same frozen tables (the paper's entropy coder, ``--entropy huffman``).
 
-A Huffman code spends at least one bit a symbol, and most symbols here are zeros that carry far less. So rows where 0 is likelier than
-everything else together code the length of the run of zeros before each other value, as the paper's termination code does for
-masked symbols. All codes follow from the integer counts alone.
+A Huffman code spends at least one bit a symbol, and most symbols here are zeros that carry far less. So rows where 0
+is likelier than everything else together code the length of the run of zeros before each other value, as the paper's
+termination code does for masked symbols. All codes follow from the integer counts alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.entropy.tables import ESCAPE_CLASSES, ESCAPE_LIMIT, TOTAL, Tables, by_row
+from gancodec.entropy.tables import ESCAPE_LIMIT, TOTAL, Tables, by_row
 from gancodec.errors import CorruptFile
 from gancodec.types import IntArray
 
@@ -24,7 +24,8 @@ MAX_RUN = 256  # longest run of zeros that one code word spans
 
 
 class Code(NamedTuple):
-    """A canonical code over places 0 .. K-1: code words, their lengths, and the decoder's look-up of the next WINDOW bits.
+    """A canonical code over places 0 .. K-1: code words, their lengths, and the decoder's look-up of the next WINDOW
+    bits.
 
     `first` holds, by length, (smallest code word, rank of its place in `ranked`) for words longer than the window.
     """
@@ -156,7 +157,10 @@ class HuffmanWriter:
         run_lengths = np.full(total, code.runs.lengths[code.longest])
         run_words[starts + full], run_lengths[starts + full] = code.runs.words[rest], code.runs.lengths[rest]
         value = index[places]
-        run_words[starts + full + 1], run_lengths[starts + full + 1] = code.values.words[value], code.values.lengths[value]
+        run_words[starts + full + 1], run_lengths[starts + full + 1] = (
+            code.values.words[value],
+            code.values.lengths[value],
+        )
         self._put(run_words, run_lengths)
         ends = -(-tail // code.longest)  # the reader knows how many symbols there are: the last run may overshoot
         self._put(np.full(ends, code.runs.words[code.longest]), np.full(ends, code.runs.lengths[code.longest]))

@@ -1,6 +1,7 @@
 """Level map, coarse to fine: each pass predicts its blocks from coded ones on two sides and codes what is left.
 
-A class of 0..7, coded first, says how busy the map is; class 0 is a flat map, which costs one symbol more and nothing per block.
+A class of 0..7, coded first, says how busy the map is; class 0 is a flat map, which costs one symbol more and nothing
+per block.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gancodec.entropy.coder import Coder
 from gancodec.errors import CorruptFile
 from gancodec.types import IntArray
+
+Places = NDArray[np.int64]
+Pass = tuple[Places, Places, tuple[Places, ...], tuple[Places, ...], int]
 
 CLASSES = 8
 CLASS_ROW = 30  # table row of the class symbol, centred on CLASSES // 2
@@ -64,21 +69,25 @@ def _one(coder: Coder, row: int, value: int | None) -> int:
 
 def _passes(
     shape: tuple[int, int],
-) -> Iterator[tuple[IntArray, IntArray, tuple[IntArray, ...], tuple[IntArray, ...], int]]:
+) -> Iterator[Pass]:
     """Sites of each pass (rows, columns), the coded sites before and after them, and log2 of their distance."""
     height, width = shape
     reach = max(height - 1, width - 1).bit_length()
     while reach > 0:
         reach -= 1
         step = 1 << reach
-        rows, columns = np.arange(0, height, 2 * step), np.arange(step, width, 2 * step)
+        rows, columns = _range(0, height, 2 * step), _range(step, width, 2 * step)
         if rows.size and columns.size:
             after = np.where(columns + step < width, columns + step, columns - step)
             yield rows, columns, np.ix_(rows, columns - step), np.ix_(rows, after), reach
-        rows, columns = np.arange(step, height, 2 * step), np.arange(0, width, step)
+        rows, columns = _range(step, height, 2 * step), _range(0, width, step)
         if rows.size and columns.size:
             after = np.where(rows + step < height, rows + step, rows - step)
             yield rows, columns, np.ix_(rows - step, columns), np.ix_(after, columns), reach
+
+
+def _range(start: int, stop: int, step: int) -> Places:
+    return np.arange(start, stop, step, dtype=np.int64)
 
 
 def _busiest_class(levels: IntArray, count: int) -> int:

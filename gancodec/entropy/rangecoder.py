@@ -1,4 +1,5 @@
-"""Range coder under the frozen tables. The only file that imports constriction, whose failures become our errors here."""
+"""Range coder under the frozen tables. The only file that imports constriction, whose failures become our errors
+here."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ WORD = 4  # bytes
 
 
 def exact_model(counts: NDArray[np.int64]) -> Any:
-    """Model whose probabilities are (count + 1) / 2**24 exactly: counts (K,) that sum to 2**24 - K leave nothing to round."""
+    """Model whose probabilities are (count + 1) / 2**24 exactly: counts (K,) that sum to 2**24 - K leave nothing to
+    round."""
     return constriction.stream.model.Categorical(counts.astype(np.float64), perfect=False)
 
 
@@ -125,8 +127,8 @@ class RangeReader:
     def finish(self) -> bytes:
         """Check that the stream is what a writer would have written.
 
-        The decoder itself takes cut, continued and most damaged streams without a word; writing again what was read costs little
-        and leaves no doubt.
+        The decoder itself takes cut, continued and most damaged streams without a word; writing again what was read
+        costs little and leaves no doubt.
         """
         if self._mirror.get_compressed().astype("<u4").tobytes() != self._data:
             raise CorruptFile("entropy-coded stream is damaged, cut or followed by junk")

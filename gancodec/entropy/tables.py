@@ -1,4 +1,5 @@
-"""Frozen frequency tables: checked on loading, indexed by row, and the rule that turns weights into counts that sum exactly."""
+"""Frozen frequency tables: checked on loading, indexed by row, and the rule that turns weights into counts that sum
+exactly."""
 
 from __future__ import annotations
 
@@ -81,4 +82,5 @@ def fit_counts(weights: NDArray[np.float64]) -> NDArray[np.int64]:
     counts = np.floor(exact).astype(np.int64)
     order = np.argsort(counts - exact, kind="stable")
     counts[order[: room - int(counts.sum())]] += 1
-    return counts
+    result: NDArray[np.int64] = counts
+    return result

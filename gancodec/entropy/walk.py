@@ -1,4 +1,5 @@
-"""One traversal, run by encoder and decoder alike: levels, hyper-latent, then channel groups in two checkerboard halves each."""
+"""One traversal, run by encoder and decoder alike: levels, hyper-latent, then channel groups in two checkerboard
+halves each."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ SYMBOL_LIMIT = 1 << 15  # magnitude of a residual symbol
 class Target(NamedTuple):
     """What the encoder wants coded; integers.
 
-    levels : (hb, wb) int32; hyper : (Kh, hb, wb) int32 symbols; latents256 : (K, h, w) int32, gained latents in 1/256 steps.
+    levels : (hb, wb) int32; hyper : (Kh, hb, wb) int32 symbols; latents256 : (K, h, w) int32, gained latents in 1/256
+    steps.
     """
 
     levels: IntArray

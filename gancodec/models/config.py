@@ -49,8 +49,8 @@ class TunableConfig:
     def depth(self, level: int) -> int:
         """Return how many channels level `level` switches on.
 
-        The paper's eq. 3 switches channel k on where m >= (k - 1) / K. With entropy-coded gains the low levels do better
-        with more channels than m*K, so the line is moved up and made steeper: K * (0.25 + 1.25 m), at most K.
+        The paper's eq. 3 switches channel k on where m >= (k - 1) / K. With entropy-coded gains the low levels do
+        better with more channels than m*K, so the line is moved up and made steeper: K * (0.25 + 1.25 m), at most K.
         """
         importance = 1 / (1 + math.exp(-level_to_logit(level)))
         return min(self.latent_channels, math.ceil(self.latent_channels * (0.25 + 1.25 * importance)))
@@ -69,7 +69,7 @@ def logit_to_level(logit: float) -> float:
 _SMALL = TunableConfig(
     name="gic1-small",
     id=2,
-    groups=(4, 8, 12, 24),
+    groups=(4, 8, 12, 24, 48),
     hyper_channels=8,
     encoder_widths=(64, 128),
     encoder_blocks=(1, 2),

@@ -1,8 +1,9 @@
-"""Torch twin of the integer context network in `entropy/context.py`: the same arithmetic with straight-through gradients.
+"""Torch twin of the integer context network in `entropy/context.py`: the same arithmetic with straight-through
+gradients.
 
-Channel groups are coded one after the other and each in two halves of a checkerboard, so 2 * len(groups) vectorised passes.
-The network works in units of omega (gains undone), which makes it nearly independent of the rate: its means are multiplied by the
-gain and its scale indices are shifted by the gain's logarithm.
+Channel groups are coded one after the other and each in two halves of a checkerboard, so 2 * len(groups) vectorised
+passes. The network works in units of omega (gains undone), which makes it nearly independent of the rate: its means
+are multiplied by the gain and its scale indices are shifted by the gain's logarithm.
 
 Legend: B batch, K latent channels, h w latent grid, hb wb blocks, F hidden features.
 """
@@ -26,13 +27,14 @@ KNOTS = 9  # of the level embeddings
 class Coded(NamedTuple):
     """Latents as the decoder will see them, and what they cost.
 
-    latents : (B, K, h, w) dequantised, gains still applied; bits : (B,) estimated bits; index : (B, K, h, w) scale indices;
+    latents : (B, K, h, w) dequantised, gains still applied; bits : (B,) estimated bits; rows : (B, K, h, w) scale
+    indices;
     residual : (B, K, h, w) symbols.
     """
 
     latents: Tensor
     bits: Tensor
-    index: Tensor
+    rows: Tensor
     residual: Tensor
 
 
@@ -43,7 +45,8 @@ def convolve(x: Tensor, layer: nn.Conv2d, exponents: Tensor | None) -> Tensor:
 
 
 class GroupContext(nn.Module):
-    """Probability parameters of one channel group: earlier groups, hyper features, level, and the coded checkerboard half."""
+    """Probability parameters of one channel group: earlier groups, hyper features, level, and the coded checkerboard
+    half."""
 
     def __init__(self, earlier: int, channels: int, config: TunableConfig) -> None:
         super().__init__()
@@ -78,8 +81,35 @@ class GroupContext(nn.Module):
         return mean, scale
 
 
+class Sites(NamedTuple):
+    """One channel group of gained latents `y` with its log gains, activity (each (B, C, h, w)) and input exponents."""
+
+    y: Tensor
+    log_gain: Tensor
+    active: Tensor
+    exponent: Tensor
+
+    def as_input(self, latents: Tensor, quantised: bool) -> Tensor:
+        """Dequantised latents as the network sees them: gains undone, scaled, clipped."""
+        return network_input(latents * torch.exp(-self.log_gain) * torch.exp2(self.exponent), quantised)
+
+    def quantise(self, mean: Tensor, log2_scale: Tensor, quantised: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Round y around its predicted mean: (dequantised, gained mean, scale row, residual symbol), masked sites 0."""
+        mean = mean * self.log_gain.exp() * self.active
+        rows = scale_index(log2_scale + self.log_gain / math.log(2))
+        if quantised:
+            mean, rows = ste_round(mean * 16) / 16, ste_round(rows)
+        residual = ste_round(self.y - mean) * self.active
+        if quantised:
+            residual = residual * (rows > 0.5)  # row 0: certainly 0, not coded
+        return mean + residual, mean, rows, residual
+
+
 class ContextNetwork(nn.Module):
     """Estimates the bits of gained latents and returns them as decoded; see `entropy.walk` for the real coder."""
+
+    input_exponent: Tensor
+    hyper_exponent: Tensor
 
     def __init__(self, config: TunableConfig) -> None:
         super().__init__()
@@ -96,7 +126,7 @@ class ContextNetwork(nn.Module):
 
     def hyper_features(self, hyper: Tensor, quantised: bool) -> Tensor:
         """Dequantised hyper-latent (B, Kh, hb, wb), gains undone, to features (B, F, h, w)."""
-        x = network_input(hyper * torch.exp2(self.hyper_exponent)[:, None, None], quantised)  # type: ignore[operator]
+        x = network_input(hyper * torch.exp2(self.hyper_exponent)[:, None, None], quantised)
         x = activation(
             convolve(x, self.hyper_in, weight_exponents(self.hyper_in.weight) if quantised else None), quantised
         )
@@ -107,12 +137,12 @@ class ContextNetwork(nn.Module):
         """Quantise the hyper-latent: (dequantised with gains undone, bits (B,))."""
         gain = log_gain.exp()
         y = hyper * gain
-        index = scale_index(self.hyper_scale[:, None, None] + log_gain / math.log(2))
+        rows = scale_index(self.hyper_scale[:, None, None] + log_gain / math.log(2))
         symbols = ste_round(y)
         if quantised:
-            index = ste_round(index)
-            symbols = symbols * (index > 0.5)
-        bits = logistic_bits(_noisy(y) if self.training and not quantised else symbols, index)
+            rows = ste_round(rows)
+            symbols = symbols * (rows > 0.5)
+        bits = logistic_bits(_noisy(y) if self.training and not quantised else symbols, rows)
         return symbols / gain, bits.flatten(1).sum(1)
 
     def forward(
@@ -140,62 +170,43 @@ class ContextNetwork(nn.Module):
         parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         start = 0
         for group in self.groups:
+            assert isinstance(group, GroupContext)  # for the type checker: a ModuleList forgets what it holds
             span = slice(start, start + group.channels)
-            start += group.channels
-            inputs = torch.cat([*seen, features], 1)
-            part = self._code_group(
-                group, inputs, level, y[:, span], log_gain[:, span], active[:, span], anchor, quantised, span
-            )
-            parts.append(part)
-            seen.append(self._as_input(part[0], log_gain[:, span], span, quantised))
+            start = span.stop
+            base = group.base(torch.cat([*seen, features], 1), level, quantised)
+            sites = Sites(y[:, span], log_gain[:, span], active[:, span], self.input_exponent[span, None, None])
+            parts.append(self._code_group(group, base, sites, anchor, quantised))
+            seen.append(sites.as_input(parts[-1][0], quantised))
         latents, bits, index, residual = (torch.cat(p, 1) for p in zip(*parts, strict=True))
         return Coded(latents, bits.flatten(1).sum(1), index, residual)
 
-    def _as_input(self, latents: Tensor, log_gain: Tensor, span: slice, quantised: bool) -> Tensor:
-        exponent: Tensor = self.input_exponent[span]  # type: ignore[index]
-        return network_input(latents * torch.exp(-log_gain) * torch.exp2(exponent)[:, None, None], quantised)
-
-    def _code_group(self, group, inputs, level, y, log_gain, active, anchor, quantised, span):  # type: ignore[no-untyped-def]
-        base = group.base(inputs, level, quantised)
+    def _code_group(
+        self, group: GroupContext, base: Tensor, sites: Sites, anchor: Tensor, quantised: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One group in two halves: (dequantised, bits, scale rows, residuals), each (B, C, h, w)."""
         first = group.parameters_of(base, quantised)
-        coded = _quantise(y, *first, log_gain, active, quantised)[0] * anchor
-        local = group.coded_half(self._as_input(coded, log_gain, span, quantised), quantised)
-        second = group.parameters_of(base + local, quantised)
+        coded = sites.quantise(*first, quantised)[0] * anchor
+        second = group.parameters_of(base + group.coded_half(sites.as_input(coded, quantised), quantised), quantised)
         mean, scale = (a * anchor + b * (1 - anchor) for a, b in zip(first, second, strict=True))
-        latents, mean, index, residual = _quantise(y, mean, scale, log_gain, active, quantised)
+        latents, mean, rows, residual = sites.quantise(mean, scale, quantised)
         # Uniform noise gives S1 smooth gradients; S2 sees the true symbols, as noise overrates nearly silent channels.
-        bits = logistic_bits(_noisy(y - mean) if self.training and not quantised else residual, index) * active
-        return latents, bits, index, residual
+        seen = _noisy(sites.y - mean) if self.training and not quantised else residual
+        return latents, logistic_bits(seen, rows) * sites.active, rows, residual
 
 
 def _noisy(x: Tensor) -> Tensor:
     return x + torch.rand_like(x) - 0.5
 
 
-def _quantise(
-    y: Tensor, mean: Tensor, log2_scale: Tensor, log_gain: Tensor, active: Tensor, quantised: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Round y around its predicted mean: (dequantised, gained mean, scale index, residual symbol), masked sites 0."""
-    mean = mean * log_gain.exp() * active
-    if quantised:
-        mean = ste_round(mean * 16) / 16
-    index = scale_index(log2_scale + log_gain / math.log(2))
-    if quantised:
-        index = ste_round(index)
-    residual = ste_round(y - mean) * active
-    if quantised:
-        residual = residual * (index > 0.5)  # skipped: certainly 0
-    return mean + residual, mean, index, residual
-
-
 def scale_index(log2_scale: Tensor) -> Tensor:
-    """Scale of a residual to its index in [0, 63]; outside, gradients may only lead back in."""
+    """Scale of a residual to its index in [0, 63]; straight-through outside, so that it can come back."""
     index = (log2_scale - math.log2(SCALE_MIN)) * SCALE_STEP
     return index + (index.clamp(0, SCALES - 1) - index).detach()
 
 
 def logistic_bits(residual: Tensor, index: Tensor) -> Tensor:
-    """Bits of residuals under a logistic density of scale SCALE_MIN * 2**(index / SCALE_STEP), integrated over one step."""
+    """Bits of residuals under a logistic density of scale SCALE_MIN * 2**(index / SCALE_STEP), integrated over one
+    step."""
     scale = SCALE_MIN * torch.exp2(index / SCALE_STEP)
     centre = residual.abs()  # symmetric: differences of the small tail lose no precision
     probability = torch.sigmoid((0.5 - centre) / scale) - torch.sigmoid((-0.5 - centre) / scale)

@@ -78,8 +78,8 @@ class PyramidEncoder(nn.Module):
 class Masker(nn.Module):
     """omega to importance deviations per 64-pixel block (section 3.1, eq. 2).
 
-    Eq. 2 divides by the standard deviation sigma so that the sigmoid does not saturate. Dividing by max(sigma, 1) keeps that and
-    leaves flat maps flat, and the same n then means the same rate step for every picture.
+    Eq. 2 divides by the standard deviation sigma so that the sigmoid does not saturate. Dividing by max(sigma, 1)
+    keeps that and leaves flat maps flat, and the same n then means the same rate step for every picture.
     """
 
     def __init__(self, config: TunableConfig) -> None:
@@ -119,7 +119,8 @@ class Gains(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to picture: residual trunk at 1/16, sub-pixel upsampling through 1/8 and 1/4, FiLM by level and realism."""
+    """Latents to picture: residual trunk at 1/16, sub-pixel upsampling through 1/8 and 1/4, FiLM by level and
+    realism."""
 
     def __init__(self, config: TunableConfig) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Training pictures: a folder of picture files or of packed shards, held in memory as uint8, cropped at random.
 
-A shard is an uncompressed zip of the picture files as they are, so that it stays small on its way to another machine. New shards
-that appear in the folder while training runs are picked up by `Crops.refresh`.
+A shard is an uncompressed zip of the picture files as they are, so that it stays small on its way to another machine.
+New shards that appear in the folder while training runs are picked up by `Crops.refresh`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ HELD_OUT = 32  # every HELD_OUT-th picture, by sorted name, is kept for validati
 
 
 def pack(source: Path, target: Path, shard_mib: int = 56) -> list[Path]:
-    """Pack the pictures under `source` into shards of at most `shard_mib` MiB in `target`; returns the shards written."""
+    """Pack the pictures under `source` into shards of at most `shard_mib` MiB in `target`; returns the shards
+    written."""
     files = picture_files(source)
     target.mkdir(parents=True, exist_ok=True)
     shards: list[Path] = []

@@ -1,4 +1,5 @@
-"""The only door from a checkpoint to `weights/`: freezes integers, fits the frequency tables, writes safetensors and manifest."""
+"""The only door from a checkpoint to `weights/`: freezes integers, fits the frequency tables, writes safetensors and
+manifest."""
 
 from __future__ import annotations
 
@@ -35,10 +36,10 @@ def freeze_entropy(model: TunableModel, context: ContextNetwork) -> Arrays:
         "groups": np.array([len(config.groups)], np.int32),
         "latent.depth": np.array([config.depth(level) for level in range(LEVELS)], np.int32),
     }
-    arrays |= _gain_arrays("latent", model.gains, context.input_exponent)  # type: ignore[arg-type]
+    arrays |= _gain_arrays("latent", model.gains, context.input_exponent)
     gain = arrays["latent.gain"].astype(np.float64) / (1 << GAIN_BITS)
     arrays["latent.offset"] = np.rint(16 * SCALE_STEP * np.log2(gain / SCALE_MIN)).astype(np.int16)
-    arrays |= _gain_arrays("hyper", model.hyper_gains, context.hyper_exponent)  # type: ignore[arg-type]
+    arrays |= _gain_arrays("hyper", model.hyper_gains, context.hyper_exponent)
     hyper_gain = arrays["hyper.gain"].astype(np.float64) / (1 << GAIN_BITS)
     hyper_index = SCALE_STEP * (context.hyper_scale.double().numpy() + np.log2(hyper_gain / SCALE_MIN))
     arrays["hyper.rows"] = np.clip(np.rint(hyper_index), 0, SCALES - 1).astype(np.uint8)
@@ -130,9 +131,9 @@ def write_weights(
     tensors = {f"entropy.{k}": v for k, v in entropy.items()} | {f"network.{k}": v for k, v in network.items()}
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
     manifest_path = folder / "manifest.json"
-    manifest = (
-        json.loads(manifest_path.read_text()) if manifest_path.exists() else {"default": config.name, "models": {}}
-    )
+    manifest: dict[str, Any] = {"default": config.name, "models": {}}
+    if manifest_path.exists():
+        manifest = json.loads(manifest_path.read_text())
     manifest["models"][config.name] = {
         "id": config.id,
         "file": path.name,

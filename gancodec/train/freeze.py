@@ -1,4 +1,5 @@
-"""From a trained network to a finished model: fit the frequency tables on coded symbols, calibrate n, measure real files."""
+"""From a trained network to a finished model: fit the frequency tables on coded symbols, calibrate n, measure real
+files."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from gancodec.entropy.walk import walk
 from gancodec.errors import UsageError
 from gancodec.metrics import ms_ssim, psnr
 from gancodec.models.config import SCALES, TunableConfig
-from gancodec.train.export import Arrays, freeze_entropy, logistic_tables, network_arrays, write_weights
 from gancodec.train.data import Crops
+from gancodec.train.export import Arrays, freeze_entropy, logistic_tables, network_arrays, write_weights
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import Trained, checkpoint_meta, load_ema
 from gancodec.types import IntArray, Picture
@@ -90,7 +91,8 @@ def _codec(config: TunableConfig, entropy: Arrays, network: Arrays, calibration:
 def _calibrate(
     codec: TunableCodec, analyses: Sequence[Analysis], pictures: Sequence[NDArray[np.uint8]]
 ) -> dict[str, float]:
-    """Stretch n so that the mean rate at n = 2 and n = -2 is as documented, then fit the tunability curve by least squares."""
+    """Stretch n so that the mean rate at n = 2 and n = -2 is as documented, then fit the tunability curve by least
+    squares."""
     means = []
     for n in CALIBRATION_NS:
         sizes = [len(codec.code(a, Picture(p).geometry, n).data) for a, p in zip(analyses, pictures, strict=True)]

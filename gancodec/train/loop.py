@@ -1,7 +1,7 @@
 """The training loop: plain, on CPU (several single-thread workers) or CUDA, stops on time, resumes exactly.
 
-All randomness of a step follows from (seed, step, worker), so a checkpoint needs no generator state and a resumed run takes the same
-steps as an unbroken one.
+All randomness of a step follows from (seed, step, worker), so a checkpoint needs no generator state and a resumed run
+takes the same steps as an unbroken one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from gancodec.errors import UsageError
 from gancodec.train.data import Crops
@@ -24,7 +24,6 @@ from gancodec.train.freeze import validate
 from gancodec.train.losses import Parts, rate_distortion
 from gancodec.train.recipes import RECIPES, Recipe
 from gancodec.train.state import State, Trained, prepare_quantisation
-
 
 LAST = "last.safetensors"
 VALIDATED = 6  # held-out pictures per validation
@@ -60,7 +59,7 @@ def train(job: Job) -> Path:
         _work(0, job, None)
     else:
         with tempfile.TemporaryDirectory() as meeting:
-            mp.spawn(_work, (job, f"file://{meeting}/store"), nprocs=job.workers)
+            spawn(_work, (job, f"file://{meeting}/store"), nprocs=job.workers)
     return job.out / LAST
 
 

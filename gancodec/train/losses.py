@@ -43,8 +43,8 @@ def _window4(x: Tensor) -> Tensor:
 def box_ms_ssim(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     """MS-SSIM with 8x8 box windows at every second pixel (far cheaper than Gaussian ones), each site weighted: (B,).
 
-    a, b : (B, 3, H, W) in [0, 1]; weight : (B, hb, wb), positive. H and W are at least 128 for all five scales; smaller crops
-    use the scales that fit.
+    a, b : (B, 3, H, W) in [0, 1]; weight : (B, hb, wb), positive. H and W are at least 128 for all five scales;
+    smaller crops use the scales that fit.
     """
     a, b = a.contiguous(), b.contiguous()
     result: Tensor | float = 1.0
@@ -68,9 +68,9 @@ def box_ms_ssim(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 def random_levels(importance: Tensor) -> tuple[Tensor, Tensor]:
     """Levels to train on, and the lambda of each block.
 
-    The first half of the batch follows the masker (`importance`, (B, hb, wb)) at one lambda a picture, which is what teaches the
-    masker where bits pay; the other half gets random smooth maps with the lambda of each level, which teaches every level
-    beside every other. Returns (levels (B, hb, wb) in [0, L-1], lambdas (B, hb, wb)).
+    The first half of the batch follows the masker (`importance`, (B, hb, wb)) at one lambda a picture, which is what
+    teaches the masker where bits pay; the other half gets random smooth maps with the lambda of each level, which
+    teaches every level beside every other. Returns (levels (B, hb, wb) in [0, L-1], lambdas (B, hb, wb)).
     """
     batch, rows, columns = importance.shape
     wide = torch.rand(batch, device=importance.device) < 0.25

@@ -1,8 +1,8 @@
 """Muon for convolutions: momentum whose matrix is orthogonalised by a Newton-Schulz iteration (Jordan et al., 2024).
 
-torch.optim.Muon takes two-dimensional parameters alone; here a kernel (O, I, kh, kw) counts as an O x (I*kh*kw) matrix, and what has
-fewer than two dimensions worth the name is left to Adam. Updates are scaled as in Moonlight (Liu et al., 2025), so that
-one learning rate serves both.
+torch.optim.Muon takes two-dimensional parameters alone; here a kernel (O, I, kh, kw) counts as an O x (I*kh*kw)
+matrix, and what has fewer than two dimensions worth the name is left to Adam. Updates are scaled as in Moonlight (Liu
+et al., 2025), so that one learning rate serves both.
 """
 
 from __future__ import annotations

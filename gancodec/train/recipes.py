@@ -51,8 +51,13 @@ def _small_s1() -> Recipe:
     return Recipe(model="gic1-small")
 
 
+def _small_grown() -> Recipe:
+    """S1 of gic1-small that starts from a half-trained model with fewer latent channels (see docs/training.md)."""
+    return replace(_small_s1(), rate=7e-4, final_rate=2.5e-4)
+
+
 def _s2(first: Recipe) -> Recipe:
-    return replace(first, quantised=True, rate=3e-4, final_rate=5e-6, warmup=50)
+    return replace(first, quantised=True, rate=2.5e-4, final_rate=5e-6, warmup=50)
 
 
 def _full_s1() -> Recipe:
@@ -67,6 +72,7 @@ RECIPES: dict[str, Recipe] = {
     "gic1-s1": _full_s1(),
     "gic1-s2": _s2(_full_s1()),
     "gic1-small-s1": _small_s1(),
+    "gic1-small-grown": _small_grown(),
     "gic1-small-s2": _s2(_small_s1()),
     "gic1-tiny-s1": _tiny_s1(),
     "gic1-tiny-s2": _s2(_tiny_s1()),

@@ -36,7 +36,7 @@ class State:
         self.net = Trained(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.seconds = 0, 0.0
         if start is not None:
-            self.net.load_state_dict(ema_of(start))
+            grow(self.net, ema_of(start))
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         kernels = [p for p in self.net.parameters() if suits(p)]
         others = [p for p in self.net.parameters() if not suits(p)]
@@ -76,6 +76,27 @@ class State:
             optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
+@torch.no_grad()
+def grow(net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load weights of the same network or of one with fewer channels.
+
+    Where a tensor has grown, the old values fill its first rows and columns; new inputs of old outputs start at 0, so
+    that old outputs stay what they were, and new outputs keep their random start. UsageError where nothing fits.
+    """
+    state = net.state_dict()
+    if not tensors.keys() <= state.keys():
+        raise UsageError(f"checkpoint of another architecture: {sorted(tensors.keys() - state.keys())[0]}")
+    for name, old in tensors.items():
+        new = state[name]
+        if new.ndim != old.ndim or any(n < o for n, o in zip(new.shape, old.shape, strict=True)):
+            raise UsageError(
+                f"checkpoint of another architecture: {name} is {tuple(old.shape)}, not {tuple(new.shape)}"
+            )
+        if new.ndim > 1 and name.endswith("weight"):
+            new[: old.shape[0]] = 0
+        new[tuple(slice(size) for size in old.shape)] = old
+
+
 def checkpoint_meta(path: Path) -> dict[str, str]:
     """Step and seconds of a checkpoint."""
     with path.open("rb") as file:
@@ -99,7 +120,8 @@ def ema_of(path: Path) -> dict[str, Tensor]:
 def prepare_quantisation(net: Trained, crops: Crops, seed: int) -> None:
     """Choose the power of two per channel that brings omega (and the hyper-latent) into the network's input range."""
     analyses = [net.model.analyse(crops.batch(16, torch.Generator().manual_seed(seed + i))) for i in range(4)]
-    for name, buffer in (("omega", net.context.input_exponent), ("hyper", net.context.hyper_exponent)):
+    exponents = (("omega", net.context.input_exponent), ("hyper", net.context.hyper_exponent))
+    for name, buffer in exponents:
         values = torch.cat([getattr(a, name) for a in analyses]).abs().transpose(0, 1).flatten(1)
         limit = torch.quantile(values[:, :: max(1, values.shape[1] // 100_000)], 0.999, dim=1).clamp(min=1e-3)
         buffer.copy_(torch.floor(torch.log2(127 / 16 / limit)).clamp(-6, 4))
