@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import io
+import re
+import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
 
 MAX_PIXELS = 1 << 28
-INPUT_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "MPO")
+INPUT_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # MPO comes with JPEG
 SUFFIX_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
 ORIENTATION = 0x0112  # EXIF tag
+TURNS = {  # by orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+EXIF_DIRECTORIES = (0x8769, 0x8825)  # camera and place, as TIFF tags
 JPEG_EXIF_LIMIT = 65533 - 6
+JPEG_SIDE_LIMIT = 65500
 TIFF_XMP = 700  # TIFF tag of an XMP packet
 OPAQUE = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -40,8 +52,18 @@ def load(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture
     Picture
         Orientation applied; `notices` tells what was dropped. UnreadablePicture for whatever cannot be read.
     """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture = _load(source, max_pixels)
+    # What Pillow says of damaged metadata is worth knowing; its bomb warning is not, as our own limit counts.
+    told = [str(w.message).strip() for w in caught if issubclass(w.category, UserWarning)]
+    return replace(picture, notices=(*picture.notices, *(line.splitlines()[0] for line in dict.fromkeys(told) if line)))
+
+
+def _load(source: str | Path | BinaryIO, max_pixels: int) -> Picture:
+    """`load`, but for Pillow's warnings."""
     try:
-        with _no_bomb_warning(), Image.open(source, formats=INPUT_FORMATS) as image:
+        with Image.open(source, formats=INPUT_FORMATS) as image:
             return from_image(image, max_pixels)
     except UnreadablePicture:
         raise
@@ -63,17 +85,10 @@ def load(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture
         IndexError,
         OverflowError,
         RuntimeError,
+        struct.error,
     ) as error:
         # Pillow raises all of these for damaged files.
         raise UnreadablePicture(f"unreadable picture: {str(error) or type(error).__name__}".splitlines()[0]) from error
-
-
-@contextmanager
-def _no_bomb_warning() -> Iterator[None]:
-    """Pillow warns from 89 Mpx on; our own limit, checked before pixels are decoded, is the one that counts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
 
 
 def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -89,11 +104,14 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     if frames > 1 and image.format != "MPO":
         notices.append(f"only the first of {frames} frames is kept")
         image.seek(0)
+    if image.mode.startswith("RGB") and ";16" in str(getattr(image, "tile", "")):  # Pillow keeps the high bytes
+        notices.append("more than 8 bits per sample: reduced to 8")
     image.load()
     icc, xmp = image.info.get("icc_profile") or None, _xmp(image)
-    exif = image.getexif()
-    turned = ImageOps.exif_transpose(image)
-    exif_bytes = _upright_exif(image, exif)
+    exif = image.getexif()  # orientation from XMP too, where EXIF has none
+    turn = TURNS.get(exif.get(ORIENTATION))
+    turned = image if turn is None else image.transpose(turn)
+    exif_bytes = _upright_exif(image, exif, notices)
     converted, icc = _to_rgb(turned, icc, notices)
     rgb = np.asarray(converted.convert("RGB"))
     alpha = np.asarray(converted.getchannel("A")) if converted.mode == "RGBA" else None
@@ -103,21 +121,30 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def _xmp(image: Image.Image) -> bytes | None:
+    """XMP as stored, its orientation reset to 1."""
     value = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if value is None and image.format == "TIFF":
         value = image.tag_v2.get(TIFF_XMP)  # type: ignore[attr-defined]
     if isinstance(value, str):
         value = value.encode("utf-8")
-    return bytes(value) if value else None
+    return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", bytes(value)) if value else None
 
 
-def _upright_exif(image: Image.Image, exif: Image.Exif) -> bytes | None:
+def _upright_exif(image: Image.Image, exif: Image.Exif, notices: list[str]) -> bytes | None:
     """EXIF as stored, its orientation reset to 1. TIFF's own tags are no EXIF of the picture's."""
-    if not len(exif) or (image.format == "TIFF" and "exif" not in image.info):
+    if image.format == "TIFF" and "exif" not in image.info:
+        if any(directory in exif for directory in EXIF_DIRECTORIES):
+            notices.append("EXIF of the TIFF original dropped")
+        return None
+    if not len(exif):
         return None
     if ORIENTATION in exif:
         exif[ORIENTATION] = 1
-    return exif.tobytes()
+    try:
+        return exif.tobytes()
+    except (struct.error, ValueError, TypeError, AttributeError, OverflowError):
+        notices.append("EXIF is damaged: dropped")
+        return None
 
 
 def _to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[Image.Image, bytes | None]:
@@ -140,6 +167,8 @@ def _to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[
     if mode in ("1", "L", "LA", "La"):
         _drop_icc(icc, "gray", notices)
         icc = None
+    if mode == "La":
+        image = image.convert("LA")  # Pillow has no direct way
     return image.convert("RGBA" if has_alpha else "RGB"), icc
 
 
@@ -237,6 +266,8 @@ def _png_options(picture: Picture, note: str | None, notices: list[str]) -> dict
 
 
 def _jpeg_options(picture: Picture, note: str | None, notices: list[str]) -> dict[str, Any]:
+    if max(picture.rgb.shape[:2]) > JPEG_SIDE_LIMIT:
+        raise UsageError(f"cannot write as jpeg: a side is longer than {JPEG_SIDE_LIMIT} pixels")
     exif, xmp = picture.exif, picture.xmp
     if exif and len(exif) > JPEG_EXIF_LIMIT:
         notices.append("EXIF is too long for JPEG: dropped")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from gancodec import weights
 from gancodec.errors import UsageError
+from gancodec.train.command import main
 from gancodec.train.data import HELD_OUT, Crops, pack
 from gancodec.train.freeze import export_checkpoint
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.losses import box_ms_ssim
 from gancodec.train.muon import orthogonalise
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import grow
+from gancodec.train.state import checkpoint_meta, ema_of, grow, write_ema
 from tests.tiny import picture
 
 
@@ -113,6 +116,19 @@ def test_bad_jobs_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
         train(Job("gic1-tiny-s1", tmp_path / "empty", tmp_path, steps=1))
 
 
+def test_averaged_weights_travel_in_small_files(data: Path, tmp_path: Path) -> None:
+    checkpoint = train(Job("gic1-tiny-s1", data, tmp_path, steps=1))
+    wide = {f"ema.{i}": torch.randn(300_000) for i in range(5)} | {"net.x": torch.zeros(3)}
+    save_file(wide, tmp_path / "wide.safetensors", {"step": "1", "seconds": "2"})
+    for source in (checkpoint, tmp_path / "wide.safetensors"):
+        files = write_ema(source, tmp_path / source.stem, file_mib=1)
+        assert max(f.stat().st_size for f in files) <= 1 << 20
+        before, after = ema_of(source), ema_of(tmp_path / source.stem)
+        assert before.keys() == after.keys()
+        assert all(torch.allclose(before[k], after[k], atol=2e-3, rtol=1e-3) for k in before)
+        assert checkpoint_meta(tmp_path / source.stem) == checkpoint_meta(source)
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
     recipe = RECIPES["gic1-small-s1"]
     assert learning_rate(recipe, 0, 0.0) < recipe.rate / 100
@@ -149,3 +165,22 @@ def test_a_grown_network_computes_what_the_small_one_did() -> None:
     assert torch.allclose(large(x)[:, :6], small(x[:, :4]), atol=1e-6)
     with pytest.raises(UsageError, match="another architecture"):
         grow(small, large.state_dict())
+
+
+def test_training_runs_with_nothing_but_torch_numpy_pillow_and_safetensors(data: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('typer', 'rich', 'click', 'constriction'): sys.modules[name] = None\n"
+        "from gancodec.train.command import main\n"
+        f"main(['gic1-tiny-s1', '--data', {str(data)!r}, '--out', {str(tmp_path)!r}, '--steps', '1'])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / LAST).exists()
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["no-such"], ["gic1-tiny-s1"], ["gic1-tiny-s1", "--data", ".", "--out", "."], ["pack", "a"]]
+)
+def test_bad_words_are_usage_errors(words: list[str]) -> None:
+    with pytest.raises(UsageError):
+        main(words)

@@ -17,7 +17,7 @@ from gancodec.cli.encode import encode
 from gancodec.cli.info import info
 from gancodec.cli.models import known, models
 from gancodec.cli.report import INTERRUPTED, describe
-from gancodec.cli.train import app as train
+from gancodec.cli.train import train
 from gancodec.cli.verify import verify
 from gancodec.container import spec
 
@@ -35,7 +35,7 @@ Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input un
 app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
 for command in (encode, decode, info, verify, models):
     app.command()(command)
-app.add_typer(train)
+app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 
 
 def _version(asked: bool) -> None:

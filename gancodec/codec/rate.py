@@ -52,11 +52,11 @@ def search(
     n = min(max(guess, low), high)
     while len(tried) < MAX_PROBES:
         tried[n] = size_of(n)
-        if _is_hit(tried[n], target) or (tried[n] <= target and n == low) or (tried[n] > target and n == high):
+        if _is_hit(tried[n], target) or _at_the_end(n, tried, target, bounds):
             break
         n = _next(tried, target, slope, bounds, fixed)
-        if n in tried:
-            break
+        if n in tried:  # the curve sent us where we have been: look beside the best
+            n = _beside(n, tried, bounds)
     within = {n: size for n, size in tried.items() if size <= target}
     best = max(within, key=within.__getitem__) if within else min(tried, key=tried.__getitem__)
     return Found(best, tried[best], len(tried), _is_hit(tried[best], target))
@@ -64,6 +64,19 @@ def search(
 
 def _is_hit(size: int, target: int) -> bool:
     return (1 - TOLERANCE) * target <= size <= target
+
+
+def _at_the_end(n: float, tried: dict[float, int], target: int, bounds: tuple[float, float]) -> bool:
+    """Whether n is a bound that the target lies beyond."""
+    largest, smallest = max(tried.values()), min(tried.values())
+    return (n == bounds[0] and tried[n] == largest <= target) or (n == bounds[1] and tried[n] == smallest > target)
+
+
+def _beside(n: float, tried: dict[float, int], bounds: tuple[float, float]) -> float:
+    """Middle of the wider gap between n and what was tried on its two sides."""
+    left = max((t for t in tried if t < n), default=bounds[0])
+    right = min((t for t in tried if t > n), default=bounds[1])
+    return (left + n) / 2 if n - left > right - n else (n + right) / 2
 
 
 def _next(tried: dict[float, int], target: int, slope: float, bounds: tuple[float, float], fixed: int) -> float:

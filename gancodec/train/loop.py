@@ -20,7 +20,6 @@ from torch.multiprocessing.spawn import spawn
 
 from gancodec.errors import UsageError
 from gancodec.train.data import Crops
-from gancodec.train.freeze import validate
 from gancodec.train.losses import Parts, rate_distortion
 from gancodec.train.recipes import RECIPES, Recipe
 from gancodec.train.state import State, Trained, prepare_quantisation
@@ -166,6 +165,8 @@ def _log(job: Job, record: dict[str, object]) -> None:
 
 def _validate(job: Job, state: State, crops: Crops) -> None:
     """Freeze the EMA weights as they are and log what real files of held-out pictures reach."""
+    from gancodec.train.freeze import validate  # needs the entropy coder, which training itself does not
+
     recipe = RECIPES[job.recipe]
     net = Trained(recipe)
     net.load_state_dict({k: v.cpu() for k, v in state.ema.items()})

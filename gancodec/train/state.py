@@ -98,8 +98,8 @@ def grow(net: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def checkpoint_meta(path: Path) -> dict[str, str]:
-    """Step and seconds of a checkpoint."""
-    with path.open("rb") as file:
+    """Step and seconds of a checkpoint, or of a folder that `write_ema` filled."""
+    with (path / "ema-00.safetensors" if path.is_dir() else path).open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return dict(header["__metadata__"])
 
@@ -112,8 +112,28 @@ def load_ema(checkpoint: Path, recipe: str) -> Trained:
 
 
 def ema_of(path: Path) -> dict[str, Tensor]:
-    """EMA weights of a checkpoint, by name."""
-    return {k[4:]: v for k, v in load_file(path).items() if k.startswith("ema.")}
+    """EMA weights by name, of a checkpoint or of a folder that `write_ema` filled."""
+    if not path.is_dir():
+        return {k[4:]: v for k, v in load_file(path).items() if k.startswith("ema.")}
+    return {k: v.float() for file in sorted(path.glob("ema-*.safetensors")) for k, v in load_file(file).items()}
+
+
+def write_ema(checkpoint: Path, folder: Path, file_mib: int) -> list[Path]:
+    """EMA weights as float16 files of at most `file_mib` MiB each, for places that let only small files out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: list[dict[str, Tensor]] = [{}]
+    room = file_mib << 20
+    for name, value in ema_of(checkpoint).items():
+        half = value.half()
+        if half.nbytes > room - 4096 * len(parts[-1]) // 16 - 4096:  # some room for the file's own header
+            parts.append({})
+            room = file_mib << 20
+        room -= half.nbytes
+        parts[-1][name] = half
+    paths = [folder / f"ema-{i:02d}.safetensors" for i in range(len(parts))]
+    for part, path in zip(parts, paths, strict=True):
+        save_file(part, path, checkpoint_meta(checkpoint))
+    return paths
 
 
 @torch.no_grad()

@@ -1,0 +1,187 @@
+"""The codec through its Python interface, on the tiny model: sizes, alpha, metadata, options, devices."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gancodec
+from gancodec import container, weights
+from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, network, read_symbols
+from gancodec.codec.tunable import TunableCodec
+from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnsupportedFile, UsageError
+from gancodec.models.config import MODELS
+from gancodec.train.freeze import install
+from gancodec.types import Picture
+from tests.tiny import picture, tiny_weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("weights")
+    install(tiny_weights(), MODELS["gic1-tiny"], folder, {"description": "seeded, for tests"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(weights.ENVIRONMENT, str(folder))
+        yield folder
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 200), (63, 65), (64, 64), (97, 131), (257, 129)])
+@pytest.mark.parametrize("entropy", ["range", "huffman"])
+def test_every_size_comes_back(height: int, width: int, entropy: str) -> None:
+    coded = encode_picture(
+        Picture(picture(max(height, 8), max(width, 8))[:height, :width]), EncodeOptions(entropy=entropy)
+    )
+    assert decode_bytes(coded.data).rgb.shape == (height, width, 3)
+    assert coded.bpp == 8 * len(coded.data) / (height * width)
+
+
+def test_both_coders_carry_the_same_symbols() -> None:
+    rgb = Picture(picture(120, 200, 3))
+    streams = [encode_picture(rgb, EncodeOptions(n=-1.0, entropy=e)).data for e in ("range", "huffman")]
+    for a, b in zip(*(read_symbols(s) for s in streams), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.array_equal(*(decode_bytes(s).rgb for s in streams))
+
+
+def test_alpha_is_lossless_and_metadata_comes_back() -> None:
+    rgb = picture(70, 90)
+    alpha = np.random.default_rng(0).integers(0, 256, (70, 90)).astype(np.uint8)
+    full = Picture(rgb, alpha, icc=b"profile" * 50, exif=b"Exif\0\0" + b"MM\0*" * 9, xmp=b"<x:xmpmeta/>")
+    back = decode_bytes(encode_picture(full).data)
+    assert back.alpha is not None
+    np.testing.assert_array_equal(back.alpha, alpha)
+    assert (back.icc, back.exif, back.xmp) == (full.icc, full.exif, full.xmp)
+    stripped = decode_bytes(encode_picture(full, EncodeOptions(strip=("all",))).data)
+    assert (stripped.icc, stripped.exif, stripped.xmp) == (full.icc, None, None)
+
+
+@pytest.mark.parametrize("share", [1.3, 1.0, 0.8])
+def test_size_is_hit_from_below_and_the_encoder_runs_once(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = Picture(picture(512, 768, 8))
+    target = int(share * len(encode_picture(rgb).data))
+    runs = []
+    analyse = TunableCodec.analyse
+    monkeypatch.setattr(TunableCodec, "analyse", lambda self, x: runs.append(1) or analyse(self, x))
+    coded = encode_picture(rgb, EncodeOptions(size=target))
+    assert 0.985 * target <= len(coded.data) <= target
+    assert coded.probes <= 8
+    assert len(runs) == 1
+    bpp = 8 * target / (512 * 768)
+    assert len(encode_picture(rgb, EncodeOptions(bpp=bpp)).data) <= target
+
+
+def test_out_of_reach_is_nearest_or_refused() -> None:
+    rgb = Picture(picture(128, 128))
+    nearest = encode_picture(rgb, EncodeOptions(size=60))
+    assert not nearest.hit
+    with pytest.raises(TargetMissed, match="60 bytes"):
+        encode_picture(rgb, EncodeOptions(size=60, strict=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bpp": 0.1, "n": 1.0},
+        {"bpp": 0.0},
+        {"bpp": math.nan},
+        {"size": 0},
+        {"n": 9.0},
+        {"entropy": "zip"},
+        {"strip": ("icc",)},
+        {"device": "tpu"},
+        {"max_pixels": 10},
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        encode_picture(Picture(picture(32, 32)), EncodeOptions(**options))  # type: ignore[arg-type]
+
+
+def test_realism_is_refused_until_it_is_trained() -> None:
+    data = encode_picture(Picture(picture(32, 32))).data
+    with pytest.raises(UsageError, match="realism"):
+        decode_bytes(data, DecodeOptions(realism=0.5))
+
+
+def test_missing_and_mismatched_models_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = Picture(picture(32, 32))
+    with pytest.raises(MissingWeights, match="no-such"):
+        encode_picture(rgb, EncodeOptions(model="no-such"))
+    parsed = container.read(encode_picture(rgb).data)
+    for change, error in (
+        ({"model": 77}, MissingWeights),
+        ({"model_hash": bytes(8)}, MissingWeights),
+        ({"codec": 9}, UnsupportedFile),
+        ({"coder": 9}, UnsupportedFile),
+    ):
+        header = container.Header(**{**vars(parsed.header), **change})
+        with pytest.raises(error):
+            decode_bytes(container.write(container.Container(header, parsed.image)))
+
+
+def test_damaged_weights_are_refused(tmp_path: Path, tiny_installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in tiny_installed.iterdir():
+        data = bytearray(file.read_bytes())
+        if file.suffix == ".safetensors":
+            data[-1] ^= 1
+        (tmp_path / file.name).write_bytes(data)
+    monkeypatch.setenv(weights.ENVIRONMENT, str(tmp_path))
+    with pytest.raises(MissingWeights, match="SHA-256"):
+        encode_picture(Picture(picture(32, 32)))
+
+
+def test_stream_of_another_picture_is_corrupt() -> None:
+    small, large = (container.read(encode_picture(Picture(picture(s, s))).data) for s in (64, 256))
+    with pytest.raises(CorruptFile):
+        decode_bytes(container.write(container.Container(small.header, large.image)))
+    with pytest.raises(CorruptFile):
+        decode_bytes(container.write(container.Container(large.header, small.image)))
+
+
+def test_pillow_in_pillow_out(tmp_path: Path) -> None:
+    image = Image.fromarray(picture(50, 80))
+    image.save(tmp_path / "a.png")
+    from_image, from_path = gancodec.encode(image, n=0.5), gancodec.encode(tmp_path / "a.png", n=0.5)
+    assert from_image == from_path
+    decoded = gancodec.decode(from_image)
+    assert (decoded.size, decoded.mode) == ((80, 50), "RGB")
+    decoded.save(io.BytesIO(), "PNG")
+
+
+def test_out_of_gpu_memory_goes_on_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network.Network(tiny_weights(), torch.device("cpu"))
+    expected = net.analyse(picture(64, 64))
+    work, failed = net._analyse, []
+
+    def fail_once(rgb: np.ndarray) -> object:
+        if not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return work(rgb)
+
+    monkeypatch.setattr(net, "_analyse", fail_once)
+    with pytest.warns(RuntimeWarning, match="going on with the CPU"):
+        got = net.analyse(picture(64, 64))
+    assert net.device == torch.device("cpu")
+    for a, b in zip(expected, got, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_reading_symbols_needs_no_torch(tmp_path: Path, tiny_installed: Path) -> None:
+    import subprocess
+    import sys
+
+    file = tmp_path / "a.gic"
+    file.write_bytes(encode_picture(Picture(picture(64, 64))).data)
+    code = (
+        "import sys; from gancodec.codec import verify_bytes;"
+        f"verify_bytes(open({str(file)!r}, 'rb').read()); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

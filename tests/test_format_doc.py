@@ -1,0 +1,93 @@
+"""`docs/format.md`, the file(1) lines and the MIME entry say what the code does."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from tests.conftest import make_gic
+
+from gancodec.container import spec
+from gancodec.container.header import FIELDS, Field
+from gancodec.entropy.levels import CLASS_ROW, FINE_ROWS, FIRST_ROW
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "format.md").read_text()
+KINDS = {"IMAGE": str(spec.IMAGE_BASE), "END": "0", "ALPHA": "width * height"}
+
+
+def _encoding(field: Field) -> str:
+    if field.kind == "varint":
+        return "uvarint"
+    if field.kind == "bytes":
+        return f"{field.size} bytes"
+    return f"{'i' if field.least < 0 else 'u'}{8 * field.size}"
+
+
+def test_header_table() -> None:
+    told = re.findall(r"^\| `([a-z_]+)` \| ([\w ]+) \| ([-\w.]+) \|", PAGE, re.MULTILINE)
+    values = {f.name: "any" if f.kind == "bytes" else f"{f.least}..{f.greatest}" for f in FIELDS}
+    assert told == [(f.name, _encoding(f), values[f.name]) for f in FIELDS]
+
+
+def test_chunk_table() -> None:
+    told = re.findall(r"^\| `0x(\w\w)` \| (\w+) \| (\w+) \| ([^;,:|]+)", PAGE, re.MULTILINE)
+    for kind, name, criticality, limit in told:
+        assert spec.CHUNK_NAMES[int(kind, 16)] == name
+        assert criticality == ("ancillary" if int(kind, 16) & spec.ANCILLARY else "critical")
+        expected = KINDS.get(name, str(spec.MAX_METADATA))
+        assert limit.strip() == (f"{expected} + {spec.IMAGE_PER_PIXEL} a padded pixel" if name == "IMAGE" else expected)
+    assert [int(kind, 16) for kind, *_ in told] == sorted(spec.CHUNK_NAMES)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"The .gic format, version {spec.MAJOR}.{spec.MINOR}",
+        f"u8 major = {spec.MAJOR}, u8 minor = {spec.MINOR}",
+        f"`{spec.MAGIC.hex(' ').upper()}`",
+        f"MIME type `{spec.MIME}`, suffix `{spec.SUFFIX}`",
+        f"at most 5 bytes and {spec.MAX_VARINT}",
+        f"more than {spec.MAX_PIXELS} pixels",
+        f"Bit 7 of a type ({spec.ANCILLARY:#x})",
+        f"{spec.CODEC_TUNABLE} = the tunable codec",
+        f"{spec.CODER_RANGE} = range coder, {spec.CODER_HUFFMAN} = Huffman coder",
+        f"under row {CLASS_ROW}: class",
+        f"under row {FIRST_ROW}:",
+        f"(-, {', '.join(map(str, FINE_ROWS[1:]))})[class]",
+    ],
+)
+def test_page_states(words: str) -> None:
+    assert words in " ".join(PAGE.split())
+
+
+def test_page_is_one_page() -> None:
+    assert len(PAGE.splitlines()) <= 130
+    assert max(map(len, PAGE.splitlines())) <= 140
+
+
+def test_mime_entry() -> None:
+    space = "{http://www.freedesktop.org/standards/shared-mime-info}"
+    entry = ElementTree.parse(DOCS / "gic.xml").getroot().find(f"{space}mime-type")
+    assert entry is not None
+    match, glob = entry.find(f"{space}magic/{space}match"), entry.find(f"{space}glob")
+    assert match is not None
+    assert glob is not None
+    assert entry.get("type") == spec.MIME
+    assert glob.get("pattern") == f"*{spec.SUFFIX}"
+    assert match.get("value", "").encode().decode("unicode_escape").encode("latin-1") == spec.MAGIC
+
+
+@pytest.mark.skipif(shutil.which("file") is None, reason="no file(1) here")
+def test_magic_lines(tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(make_gic())
+    command = ["file", "--brief", "--magic-file", str(DOCS / "gic.magic"), str(path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert told.strip() == f"gancodec picture, version {spec.MAJOR}.{spec.MINOR}"
+    kind = subprocess.run([*command, "--mime-type"], capture_output=True, text=True, check=True, timeout=20).stdout
+    assert kind.strip() == spec.MIME

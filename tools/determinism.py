@@ -1,0 +1,187 @@
+"""Do files written under one setting of the numeric libraries read the same under every other one?
+
+Every setting writes the same pictures in a fresh process, every setting reads every file in another, and the table says where symbols
+or dequantised latents differ in a single byte. ``python tools/determinism.py``; exit code 1 where anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+COUNTS = ("1", "2")
+CASES = {  # picture, n, coder
+    "photo-fine": ("photo", -2.0, "range"),
+    "photo": ("photo", 0.0, "range"),
+    "photo-huffman": ("photo", 0.5, "huffman"),
+    "shapes": ("shapes", -1.0, "range"),
+    "noise": ("noise", -3.5, "range"),
+}
+
+
+def numpy_extensions() -> str:
+    """Instruction sets that NumPy found here beyond its baseline, as NPY_DISABLE_CPU_FEATURES wants them; "" where none."""
+    core = __import__("numpy._core._multiarray_umath", fromlist=["__cpu_features__"])
+    return ",".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__[name])
+
+
+def settings() -> dict[str, dict[str, str]]:
+    """Environment variables by name of setting. What a library does not know, it ignores."""
+    old = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    numpy = {"NPY_DISABLE_CPU_FEATURES": numpy_extensions()} if numpy_extensions() else {}
+    return {
+        "1 thread": dict.fromkeys(THREADS, COUNTS[0]),
+        "2 threads": dict.fromkeys(THREADS, COUNTS[1]),
+        "Nehalem": {"OPENBLAS_CORETYPE": "Nehalem"},
+        "Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+        "SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"},
+        "oneDNN SSE41": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+        "ATen default": {"ATEN_CPU_CAPABILITY": "default"},
+        "NumPy baseline": numpy,
+        "all oldest": {"OPENBLAS_CORETYPE": "Nehalem", **old, **numpy, **dict.fromkeys(THREADS, COUNTS[0])},
+    }
+
+
+def environment(changes: dict[str, str]) -> dict[str, str]:
+    """This process's environment with `changes`, nothing else forced, and this repository importable."""
+    forced = {name for values in settings().values() for name in values}
+    kept = {name: value for name, value in os.environ.items() if name not in forced}
+    return {**kept, "PYTHONPATH": str(ROOT), **changes}
+
+
+def picture(kind: str) -> NDArray[np.uint8]:
+    """Deterministic (H, W, 3) uint8 pictures; sides no multiple of 64."""
+    if kind == "photo":
+        from skimage import data
+
+        return np.ascontiguousarray(data.astronaut()[20:250, 120:420])
+    rng = np.random.default_rng(5)
+    if kind == "noise":
+        return rng.integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    y, x = np.mgrid[0:130, 0:210]
+    rgb = np.stack([x, y, (x * y) % 256], -1) + 60 * ((x // 30 + y // 20) % 2)[..., None]
+    return np.clip(rgb, 0, 255).astype(np.uint8)
+
+
+def digest(data: bytes) -> dict[str, str]:
+    """SHA-256 of all symbols, and of the dequantised latents, of a .gic file."""
+    from gancodec.codec import read_symbols
+
+    symbols = read_symbols(data)
+    whole = b"".join(np.ascontiguousarray(part, "<i4").tobytes() for part in symbols)
+    latents = np.ascontiguousarray(symbols.dequantised16, "<i4").tobytes()
+    return {"symbols": hashlib.sha256(whole).hexdigest(), "latents": hashlib.sha256(latents).hexdigest()}
+
+
+def libraries() -> dict[str, str]:
+    """What the numeric libraries of this process say that they run as, where they say it."""
+    said = {}
+    for path in sorted({line.split()[-1] for line in _maps() if "openblas" in line}):
+        library = ctypes.CDLL(path)
+        for name in ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename"):
+            if hasattr(library, name):
+                function = getattr(library, name)
+                function.restype = ctypes.c_char_p
+                said["openblas"] = function().decode()
+    if "torch" in sys.modules:
+        said["aten"] = sys.modules["torch"].backends.cpu.get_cpu_capability()
+    return said
+
+
+def _maps() -> list[str]:
+    maps = Path("/proc/self/maps")
+    return maps.read_text().splitlines() if maps.exists() else []
+
+
+def write(folder: Path, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Encode cases into `folder`; what this process reads back of each."""
+    from gancodec.codec import EncodeOptions, encode_picture
+    from gancodec.types import Picture
+
+    result = {}
+    for name in names:
+        kind, n, coder = CASES[name]
+        data = encode_picture(Picture(picture(kind)), EncodeOptions(n=n, entropy=coder, device="cpu")).data
+        path = folder / f"{name}.gic"
+        path.write_bytes(data)
+        result[str(path)] = digest(data)
+    return result
+
+
+def read(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Digests of files."""
+    return {path: digest(Path(path).read_bytes()) for path in paths}
+
+
+def child(changes: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """Start this file in a fresh process under a setting."""
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.Popen(command, env=environment(changes), stdout=subprocess.PIPE, text=True)
+
+
+def answer(process: subprocess.Popen[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Digests by file and the libraries of a `child`; RuntimeError where it failed."""
+    out, _ = process.communicate(timeout=600)
+    if process.returncode:
+        raise RuntimeError(f"{process.args!r} failed")
+    files, said = json.loads(out)
+    return files, said
+
+
+def matrix(folder: Path, cases: Sequence[str], chosen: dict[str, dict[str, str]]) -> int:
+    """Write and read under all settings, print the table, and return how many pairs differ."""
+    written = {}
+    for i, (name, changes) in enumerate(chosen.items()):
+        place = folder / str(i)
+        place.mkdir()
+        files, said = answer(child(changes, "--write", str(place), *cases))
+        written[name] = files
+        print(f"wrote under {name:16} {said}", flush=True)
+    paths = [path for files in written.values() for path in files]
+    differing = 0
+    print(f"\n{'read under':16} " + " ".join(f"{name:>14}" for name in written) + "  <- written under")
+    for name, changes in chosen.items():
+        found, said = answer(child(changes, "--read", *paths))
+        wrong = [sum(found[path] != files[path] for path in files) for files in written.values()]
+        differing += sum(wrong)
+        cells = (f"{'same' if not count else f'{count} differ':>14}" for count in wrong)
+        print(f"{name:16} " + " ".join(cells) + f"  {said}", flush=True)
+    distinct = {Path(path).read_bytes() for path in paths}
+    print(f"\n{len(paths)} files ({len(distinct)} distinct), {len(chosen) * len(paths)} reads, {differing} differ")
+    return differing
+
+
+def main() -> int:
+    """Run the whole matrix, or (`--write`, `--read`) one process of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", metavar="FOLDER", help="encode the cases named into a folder")
+    parser.add_argument("--read", action="store_true", help="read the files named")
+    parser.add_argument("names", nargs="*", help="cases, or files to read")
+    options = parser.parse_args()
+    if options.write:
+        print(json.dumps([write(Path(options.write), options.names or CASES), libraries()]))
+        return 0
+    if options.read:
+        print(json.dumps([read(options.names), libraries()]))
+        return 0
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        return 1 if matrix(Path(folder), options.names or tuple(CASES), settings()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
