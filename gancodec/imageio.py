@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import re
-import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, TiffTags, UnidentifiedImageError
 
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
@@ -30,11 +32,18 @@ TURNS = {  # by orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-EXIF_DIRECTORIES = (0x8769, 0x8825)  # camera and place, as TIFF tags
-JPEG_EXIF_LIMIT = 65533 - 6
+EXIF_PREFIX = b"Exif\0\0"  # as JPEG has it; the other formats start at the TIFF header behind it
+# TIFF tags that tell of the picture, not of its storage: description, maker, model, orientation, resolution, software,
+# date, artist, host, copyright, and the directories of camera and place.
+TELLING_TAGS = (270, 271, 272, ORIENTATION, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)
+TIFF_DIRECTORIES = (34665, 34853)
+METADATA_LIMIT = 1 << 22  # bytes of ICC, EXIF and XMP each: what a .gic file may hold
+JPEG_EXIF_LIMIT = 65533
+JPEG_XMP_LIMIT = 65533 - 29
 JPEG_SIDE_LIMIT = 65500
 TIFF_XMP = 700  # TIFF tag of an XMP packet
 OPAQUE = 255
+_PILLOW = threading.Lock()  # over the state of Pillow and of `warnings`, both global to the process
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -52,7 +61,7 @@ def load(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture
     Picture
         Orientation applied; `notices` tells what was dropped. UnreadablePicture for whatever cannot be read.
     """
-    with warnings.catch_warnings(record=True) as caught:
+    with _PILLOW, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         picture = _load(source, max_pixels)
     # What Pillow says of damaged metadata is worth knowing; its bomb warning is not, as our own limit counts.
@@ -63,32 +72,33 @@ def load(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture
 def _load(source: str | Path | BinaryIO, max_pixels: int) -> Picture:
     """`load`, but for Pillow's warnings."""
     try:
-        with Image.open(source, formats=INPUT_FORMATS) as image:
+        with _pillow_limit(max_pixels), Image.open(source, formats=INPUT_FORMATS) as image:
             return from_image(image, max_pixels)
     except UnreadablePicture:
         raise
-    except Image.DecompressionBombError as error:  # Pillow's own limit, twice MAX_IMAGE_PIXELS
-        raise UnreadablePicture(f"too many pixels for Pillow: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadablePicture(
+            f"the picture has more than {max_pixels} pixels; raise --max-pixels to allow it"
+        ) from error
     except FileNotFoundError as error:
         raise UnreadablePicture("no such file") from error
     except UnidentifiedImageError as error:
         raise UnreadablePicture(
             "not a picture in a format that is read here (JPEG PNG WebP AVIF TIFF BMP GIF)"
         ) from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        TypeError,
-        KeyError,
-        IndexError,
-        OverflowError,
-        RuntimeError,
-        struct.error,
-    ) as error:
-        # Pillow raises all of these for damaged files.
-        raise UnreadablePicture(f"unreadable picture: {str(error) or type(error).__name__}".splitlines()[0]) from error
+    except Exception as error:  # for damaged files Pillow raises nearly anything, struct.error and zlib.error included
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        raise UnreadablePicture(f"unreadable picture: {why}".splitlines()[0]) from error
+
+
+@contextmanager
+def _pillow_limit(max_pixels: int) -> Iterator[None]:
+    """Pillow refuses, from within its decoders, twice what it is set to; make that our limit while we hold the lock."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, -(-max_pixels // 2)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -104,20 +114,39 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     if frames > 1 and image.format != "MPO":
         notices.append(f"only the first of {frames} frames is kept")
         image.seek(0)
-    if image.mode.startswith("RGB") and ";16" in str(getattr(image, "tile", "")):  # Pillow keeps the high bytes
-        notices.append("more than 8 bits per sample: reduced to 8")
+    stored_exif = _tiff_exif(image, notices) if image.format == "TIFF" else None  # before its file is closed
+    deep_colour = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))  # Pillow keeps high bytes
     image.load()
-    icc, xmp = image.info.get("icc_profile") or None, _xmp(image)
-    exif = image.getexif()  # orientation from XMP too, where EXIF has none
-    turn = TURNS.get(exif.get(ORIENTATION))
+    if deep_colour:
+        notices.append("more than 8 bits per sample: reduced to 8")
+        if "transparency" in image.info:
+            image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
+    turn = TURNS.get(_orientation(image, notices))
     turned = image if turn is None else image.transpose(turn)
-    exif_bytes = _upright_exif(image, exif, notices)
-    converted, icc = _to_rgb(turned, icc, notices)
+    converted, icc = _to_rgb(turned, image.info.get("icc_profile") or None, notices)
+    exif, xmp = _upright_exif(stored_exif or image.info.get("exif"), notices), _xmp(image)
+    icc, exif, xmp = (_within_limit(*pair, notices) for pair in (("ICC profile", icc), ("EXIF", exif), ("XMP", xmp)))
     rgb = np.asarray(converted.convert("RGB"))
     alpha = np.asarray(converted.getchannel("A")) if converted.mode == "RGBA" else None
     if alpha is not None and (alpha == OPAQUE).all():
         alpha = None
-    return Picture(np.ascontiguousarray(rgb), alpha, icc, exif_bytes, xmp, tuple(notices))
+    return Picture(np.ascontiguousarray(rgb), alpha, icc, exif, xmp, tuple(notices))
+
+
+def _within_limit(name: str, value: bytes | None, notices: list[str]) -> bytes | None:
+    if value is None or len(value) <= METADATA_LIMIT:
+        return value
+    notices.append(f"{name} of {len(value)} bytes is longer than {METADATA_LIMIT}: dropped")
+    return None
+
+
+def _orientation(image: Image.Image, notices: list[str]) -> int:
+    """By EXIF, or by XMP where EXIF has none; 1 for TIFF, which Pillow has turned already."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF takes nothing from the pixels
+        notices.append("EXIF is damaged: orientation unknown")
+        return 1
 
 
 def _xmp(image: Image.Image) -> bytes | None:
@@ -130,51 +159,61 @@ def _xmp(image: Image.Image) -> bytes | None:
     return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", bytes(value)) if value else None
 
 
-def _upright_exif(image: Image.Image, exif: Image.Exif, notices: list[str]) -> bytes | None:
-    """EXIF as stored, its orientation reset to 1. TIFF's own tags are no EXIF of the picture's."""
-    if image.format == "TIFF" and "exif" not in image.info:
-        if any(directory in exif for directory in EXIF_DIRECTORIES):
-            notices.append("EXIF of the TIFF original dropped")
-        return None
-    if not len(exif):
-        return None
-    if ORIENTATION in exif:
-        exif[ORIENTATION] = 1
+def _telling(tags: Image.Exif) -> Image.Exif:
+    """Those tags that tell of the picture, with the directories that they point to."""
+    kept = Image.Exif()
+    for tag in TELLING_TAGS:
+        if tag in tags:
+            kept[tag] = tags.get_ifd(tag) if tag in TiffTags.TAGS_V2_GROUPS else tags[tag]
+    return kept
+
+
+def _tiff_exif(image: Image.Image, notices: list[str]) -> bytes | None:
+    """The telling tags of a TIFF file as EXIF."""
     try:
-        return exif.tobytes()
-    except (struct.error, ValueError, TypeError, AttributeError, OverflowError):
+        kept = _telling(image.getexif())
+        return kept.tobytes() if set(kept) - {ORIENTATION, 282, 283, 296} else None
+    except Exception:
         notices.append("EXIF is damaged: dropped")
         return None
+
+
+def _upright_exif(raw: bytes | None, notices: list[str]) -> bytes | None:
+    """EXIF as stored, byte for byte (maker notes hold offsets), but for its orientation, which is set to 1."""
+    body = bytearray(re.sub(rb"^(Exif\0\0)+", b"", raw or b""))
+    order: Literal["little", "big"] = "little" if body.startswith(b"II*\0") else "big"
+    if order == "big" and not body.startswith(b"MM\0*"):
+        if body:
+            notices.append("EXIF is damaged: dropped")
+        return None
+    start = int.from_bytes(body[4:8], order)
+    count = int.from_bytes(body[start : start + 2], order)
+    for at in range(start + 2, min(start + 2 + 12 * count, len(body) - 11), 12):
+        if int.from_bytes(body[at : at + 2], order) == ORIENTATION:
+            one = b"".join(value.to_bytes(size, order) for value, size in ((3, 2), (1, 4), (1, 2), (0, 2)))
+            body[at + 2 : at + 12] = one  # type SHORT, count 1, value 1
+    return EXIF_PREFIX + bytes(body)
 
 
 def _to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[Image.Image, bytes | None]:
     """Any mode to RGB or RGBA, with the ICC profile that still describes it."""
     mode = image.mode
-    if mode in ("RGB", "RGBA") and "transparency" not in image.info:
-        return image, icc
-    if mode in SIXTEEN_BIT or mode == "F":
-        notices.append("more than 8 bits per sample: reduced to 8")
-        _drop_icc(icc, "gray", notices)
-        return _from_deep(image), None
     if mode == "CMYK":
         notices.append("CMYK converted to RGB")
         return _from_cmyk(image, icc, notices), None
+    if icc and (icc[16:20] != b"RGB " or mode in ("LAB", "YCbCr", "HSV")):  # the colour space that a profile is of
+        notices.append(f"ICC profile does not describe RGB: dropped (the original is {mode})")
+        icc = None
+    if mode in SIXTEEN_BIT or mode == "F":
+        notices.append("more than 8 bits per sample: reduced to 8")
+        return _from_deep(image), icc
     if mode in ("LAB", "YCbCr", "HSV"):
         notices.append(f"{mode} converted to RGB")
-        _drop_icc(icc, mode, notices)
         return image.convert("RGB"), None
     has_alpha = mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info
-    if mode in ("1", "L", "LA", "La"):
-        _drop_icc(icc, "gray", notices)
-        icc = None
     if mode == "La":
         image = image.convert("LA")  # Pillow has no direct way
     return image.convert("RGBA" if has_alpha else "RGB"), icc
-
-
-def _drop_icc(icc: bytes | None, kind: str, notices: list[str]) -> None:
-    if icc:
-        notices.append(f"ICC profile of the {kind} original dropped")
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
@@ -187,8 +226,11 @@ def _from_deep(image: Image.Image) -> Image.Image:
         values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     else:
         low, high = 0.0, 65535.0 if values.max() <= 65535 else float(values.max())
-    scaled = np.clip(np.rint((values - low) / (high - low) * 255), 0, 255)
-    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    scaled = Image.fromarray(np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8))
+    if "transparency" not in image.info:
+        return scaled.convert("RGB")
+    opaque = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
+    return Image.merge("RGBA", (scaled, scaled, scaled, opaque))
 
 
 def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Image.Image:
@@ -260,8 +302,11 @@ def _png_options(picture: Picture, note: str | None, notices: list[str]) -> dict
     text = PngInfo()
     if note:
         text.add_text("Comment", note)
-    if picture.xmp:
-        text.add_itxt("XML:com.adobe.xmp", picture.xmp.decode("utf-8", "replace"))
+    try:
+        if picture.xmp:
+            text.add_itxt("XML:com.adobe.xmp", picture.xmp.decode("utf-8"))
+    except UnicodeDecodeError:
+        notices.append("XMP is not UTF-8, which PNG wants: dropped")
     return {"icc_profile": picture.icc, "exif": picture.exif, "pnginfo": text}
 
 
@@ -272,7 +317,7 @@ def _jpeg_options(picture: Picture, note: str | None, notices: list[str]) -> dic
     if exif and len(exif) > JPEG_EXIF_LIMIT:
         notices.append("EXIF is too long for JPEG: dropped")
         exif = None
-    if xmp and len(xmp) > JPEG_EXIF_LIMIT - 29:
+    if xmp and len(xmp) > JPEG_XMP_LIMIT:
         notices.append("XMP is too long for JPEG: dropped")
         xmp = None
     comment = note.encode() if note else None
@@ -284,7 +329,16 @@ def _webp_options(picture: Picture, note: str | None, notices: list[str]) -> dic
 
 
 def _tiff_options(picture: Picture, note: str | None, notices: list[str]) -> dict[str, Any]:
-    if picture.exif:
-        notices.append("EXIF is not written to TIFF: dropped")
-    tags = {TIFF_XMP: picture.xmp} if picture.xmp else None
-    return {"compression": "tiff_adobe_deflate", "icc_profile": picture.icc, "tiffinfo": tags}
+    tags, kept = Image.Exif(), Image.Exif()
+    try:
+        tags.load(picture.exif or b"")
+        kept = _telling(tags)
+        if [kept.pop(tag) for tag in TIFF_DIRECTORIES if tag in kept]:  # libtiff, through Pillow, writes none
+            notices.append("EXIF of camera settings and place is not written to TIFF: dropped")
+        kept.tobytes()
+    except Exception:
+        notices.append("EXIF is damaged: dropped")
+        kept = Image.Exif()
+    if picture.xmp:
+        kept[TIFF_XMP] = picture.xmp
+    return {"compression": "tiff_adobe_deflate", "icc_profile": picture.icc, "exif": kept}

@@ -130,7 +130,8 @@ def test_varint(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x80\x00", b"\x81\x80\x00", b"\xa8\x80\x80\x00", b"\xff\xff\xff\xff\x1f", b"\x80" * 5 + b"\x01", b"\x80", b""]
+    "data",
+    [b"\x80\x00", b"\x81\x80\x00", b"\xa8\x80\x80\x00", b"\xff\xff\xff\xff\x1f", b"\x80" * 5 + b"\x01", b"\x80", b""],
 )
 def test_bad_varint(data: bytes) -> None:
     with pytest.raises(CorruptFile):

@@ -1,18 +1,17 @@
-"""Same symbols and latents, byte for byte: 1 and 2 threads, fresh processes, other instruction sets, whoever wrote the file."""
+"""Same symbols and latents, byte for byte: 1 and 2 threads, fresh processes, other instruction sets, any writer."""
 
 from __future__ import annotations
 
 import json
 import platform
-from pathlib import Path
 
 import pytest
-from tests.tiny import tiny_weights
-from tools import determinism
 
 from gancodec import weights
 from gancodec.models.config import MODELS
 from gancodec.train.freeze import install
+from tests.tiny import tiny_weights
+from tools import determinism
 
 CASES = ("photo", "photo-huffman", "noise")
 WRITERS = ("2 threads", "all oldest")

@@ -9,11 +9,11 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from tests.conftest import make_gic
 
 from gancodec.container import spec
 from gancodec.container.header import FIELDS, Field
 from gancodec.entropy.levels import CLASS_ROW, FINE_ROWS, FIRST_ROW
+from tests.conftest import make_gic
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "format.md").read_text()

@@ -1,7 +1,7 @@
 """Do files written under one setting of the numeric libraries read the same under every other one?
 
-Every setting writes the same pictures in a fresh process, every setting reads every file in another, and the table says where symbols
-or dequantised latents differ in a single byte. ``python tools/determinism.py``; exit code 1 where anything differs.
+Every setting writes the same pictures in a fresh process, every setting reads every file in another; the table says
+where symbols or dequantised latents differ in a single byte. ``python tools/determinism.py``; exit code 1 if any does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CASES = {  # picture, n, coder
 
 
 def numpy_extensions() -> str:
-    """Instruction sets that NumPy found here beyond its baseline, as NPY_DISABLE_CPU_FEATURES wants them; "" where none."""
+    """Instruction sets that NumPy uses here beyond its baseline, for NPY_DISABLE_CPU_FEATURES; "" where none."""
     core = __import__("numpy._core._multiarray_umath", fromlist=["__cpu_features__"])
     return ",".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__[name])
 
@@ -68,13 +68,15 @@ def picture(kind: str) -> NDArray[np.uint8]:
     if kind == "photo":
         from skimage import data
 
-        return np.ascontiguousarray(data.astronaut()[20:250, 120:420])
+        photo: NDArray[np.uint8] = np.ascontiguousarray(data.astronaut()[20:250, 120:420])
+        return photo
     rng = np.random.default_rng(5)
     if kind == "noise":
         return rng.integers(0, 256, (100, 150, 3), dtype=np.uint8)
     y, x = np.mgrid[0:130, 0:210]
     rgb = np.stack([x, y, (x * y) % 256], -1) + 60 * ((x // 30 + y // 20) % 2)[..., None]
-    return np.clip(rgb, 0, 255).astype(np.uint8)
+    shapes: NDArray[np.uint8] = np.clip(rgb, 0, 255).astype(np.uint8)
+    return shapes
 
 
 def digest(data: bytes) -> dict[str, str]:

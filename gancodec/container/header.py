@@ -83,7 +83,7 @@ class Cursor:
             if shift >= 35:
                 raise CorruptFile("number too long")
         if value > spec.MAX_VARINT or (byte == 0 and shift > 7):
-            raise CorruptFile("number not in its shortest form")
+            raise CorruptFile("number too large or not in its shortest form")
         return value
 
 

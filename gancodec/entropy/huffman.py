@@ -8,26 +8,27 @@ termination code does for masked symbols. All codes follow from the integer coun
 from __future__ import annotations
 
 import heapq
+from array import array
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.entropy.tables import ESCAPE_LIMIT, TOTAL, Tables, by_row
+from gancodec.entropy.tables import ESCAPE_LIMIT, TOTAL, Tables, bit_length, by_row
 from gancodec.errors import CorruptFile
 from gancodec.types import IntArray
 
 WINDOW = 16  # bits that one look-up resolves
 MAX_LENGTH = 32  # longest code
-MAX_RUN = 256  # longest run of zeros that one code word spans
+MAX_RUN = 1024  # longest run of zeros that one code word spans
 
 
 class Code(NamedTuple):
     """A canonical code over places 0 .. K-1: code words, their lengths, and the decoder's look-up of the next WINDOW
     bits.
 
-    `first` holds, by length, (smallest code word, rank of its place in `ranked`) for words longer than the window.
+    `lookup` knows words of up to WINDOW bits, `long` the others.
     """
 
     words: NDArray[np.int64]
@@ -99,7 +100,7 @@ def _row_code(counts: NDArray[np.int64]) -> RowCode:
     others = frequency.copy()
     others[zero] = 0
     longest = 2
-    while longest < MAX_RUN and (likely / TOTAL) ** longest > 0.25:
+    while longest < MAX_RUN and 4 * likely**longest > TOTAL**longest:
         longest *= 2
     weights, power = [], 1 << 40  # P(0)**r in fixed point, by integers alone
     for _ in range(longest):
@@ -171,7 +172,7 @@ class HuffmanWriter:
         magnitude = np.abs(excess)
         if magnitude.max() >= ESCAPE_LIMIT:
             raise ValueError(f"symbol out of range: {magnitude.max()}")
-        length = np.floor(np.log2(magnitude)).astype(np.int64)  # bits below the leading one
+        length = bit_length(magnitude) - 1  # bits below the leading one
         fixed = (length << 1) | (excess < 0)
         word = (fixed << length) | (magnitude - (1 << length))
         self._put(word, length + 5)
@@ -197,10 +198,11 @@ class HuffmanReader:
     def __init__(self, tables: Tables, data: bytes) -> None:
         self._tables = tables
         self._size = 8 * len(data)
-        padded = np.frombuffer(data + bytes(8), np.uint8).astype(np.int64)
+        padded = np.frombuffer(data + bytes(8), np.uint8).astype(np.uint32)
         three = (padded[:-2] << 16) | (padded[1:-1] << 8) | padded[2:]
-        # The next WINDOW bits from every bit position on, so that one list look-up replaces any shifting.
-        self._windows: list[int] = ((three[:, None] >> (8 - np.arange(8))) & 0xFFFF).ravel().tolist()
+        # The next WINDOW bits from every bit position on, so that one look-up replaces any shifting.
+        windows = (three[:, None] >> np.arange(8, 0, -1, dtype=np.uint32)).astype(np.uint16)
+        self._windows = array("H", windows.tobytes())  # a list would take 20 times the memory
         self._position = 0
 
     def code(self, rows: IntArray, symbols: IntArray | None = None) -> IntArray:

@@ -10,7 +10,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.entropy.tables import ESCAPE_CLASSES, ESCAPE_LIMIT, TOTAL, Tables, by_row
+from gancodec.entropy.tables import ESCAPE_CLASSES, ESCAPE_LIMIT, TOTAL, Tables, bit_length, by_row
 from gancodec.errors import CorruptFile
 from gancodec.types import IntArray
 
@@ -62,7 +62,7 @@ class RangeWriter:
         magnitude = np.abs(excess)
         if magnitude.max() >= ESCAPE_LIMIT:
             raise ValueError(f"symbol out of range: {magnitude.max()}")
-        length = np.floor(np.log2(magnitude)).astype(np.int64) + 1
+        length = bit_length(magnitude)
         self._encoder.encode((length - 1).astype(np.int32), CLASS_MODEL)
         bits = [(excess < 0).astype(np.int32)]
         bits += [((magnitude[length > b + 1] >> b) & 1).astype(np.int32) for b in range(ESCAPE_CLASSES - 1)]
@@ -119,7 +119,9 @@ class RangeReader:
             return np.zeros(0, np.int64)
         try:
             index = np.asarray(self._decoder.decode(model, count))
-        except (AssertionError, KeyError, ValueError) as error:
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # a panic of constriction's Rust core is no Exception
             raise CorruptFile("range-coded stream is damaged") from error
         self._mirror.encode(index, model)
         return index.astype(np.int64)

@@ -38,7 +38,8 @@ class Tables:
         self.radius = radius.astype(np.int64)
         self.counts = np.split(counts, np.cumsum(sizes)[:-1])
         for row, count in enumerate(self.counts):
-            if count.min() < 0 or count.sum() != TOTAL - len(count):
+            # The largest is checked too, for a sum that wraps around could come out right.
+            if count.min() < 0 or count.max() > TOTAL or count.sum() != TOTAL - len(count):
                 raise CorruptTable(f"table {row}: counts must be at least 0 and sum to 2**24 - {len(count)}")
 
     def __len__(self) -> int:
@@ -51,7 +52,7 @@ class Tables:
             index, escaped = self.indices(row, symbols[where])
             result[where] = 24 - np.log2(self.counts[row][index] + 1.0)
             excess = np.abs(symbols[where][escaped].astype(np.int64)) - self.radius[row]
-            result[where[escaped]] += np.log2(ESCAPE_CLASSES) + 1 + np.floor(np.log2(excess))
+            result[where[escaped]] += np.log2(ESCAPE_CLASSES) + bit_length(excess)
         return result
 
     def indices(self, row: int, symbols: IntArray) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -68,6 +69,11 @@ def by_row(rows: IntArray) -> Iterator[tuple[int, NDArray[np.intp]]]:
     starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
     for start, end in zip(starts, np.append(starts, len(rows))[1:], strict=False):
         yield int(rows[order[start]]), order[start:end]
+
+
+def bit_length(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bit length of each number in 1 .. 2**53: `frexp` is exact there, where a logarithm might round."""
+    return np.frexp(values.astype(np.float64))[1].astype(np.int64)
 
 
 def fit_counts(weights: NDArray[np.float64]) -> NDArray[np.int64]:

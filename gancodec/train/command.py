@@ -1,4 +1,5 @@
-"""``gancodec train`` and ``python -m gancodec.train``: a sub-command per recipe, ``pack`` for data, ``export`` for weights.
+"""``gancodec train`` and ``python -m gancodec.train``: a sub-command per recipe, ``pack`` for data, ``export`` for
+weights.
 
 Argparse, because training has to run where nothing but torch, numpy, Pillow and safetensors is installed.
 """

@@ -73,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
     "gic1-s2": _s2(_full_s1()),
     "gic1-small-s1": _small_s1(),
     "gic1-small-grown": _small_grown(),
-    "gic1-small-s2": _s2(_small_s1()),
+    "gic1-small-s2": replace(_s2(_small_s1()), rate=4.5e-4),
     "gic1-tiny-s1": _tiny_s1(),
     "gic1-tiny-s2": _s2(_tiny_s1()),
 }

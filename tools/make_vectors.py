@@ -1,0 +1,248 @@
+"""Write the conformance set: small .gic files, each with what any decoder must make of it.
+
+``python tools/make_vectors.py tests/vectors/v1``. Symbols are exact, pixels bounded; tests/vectors/README.md says
+how. A released vector is never made again: where one of that name exists, nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from gancodec import container
+from gancodec.codec.api import EncodeOptions, decode_bytes, encode_with, read_symbols
+from gancodec.codec.tunable import Analysis, TunableCodec, coder_name
+from gancodec.entropy.coder import Coder
+from gancodec.entropy.huffman import HuffmanReader
+from gancodec.entropy.rangecoder import RangeReader
+from gancodec.entropy.tables import Tables
+from gancodec.entropy.walk import walk
+from gancodec.errors import GicError
+from gancodec.types import Geometry, IntArray, Picture
+from gancodec.weights import find, get
+
+Pixels = NDArray[np.uint8]
+Record = dict[str, Any]
+
+READERS: dict[str, Callable[[Tables, bytes], Coder]] = {"range": RangeReader, "huffman": HuffmanReader}
+CELL = 16  # side in pixels of the cells whose means a record keeps
+UNIT = 16  # means are in 1/16 of a gray level
+# Other CPUs differ by a few single gray levels (RMS 0.01), reduced precision on a GPU by more, a wrong decode by far
+# more.
+BOUNDS = {"peak": 4, "rmse": 0.5, "cell": 8}
+
+
+class Case(NamedTuple):
+    """A vector: picture, n and coder; `holds` is what it exists for, checked; `factor` scales the latents (escapes)."""
+
+    picture: Callable[[], Picture]
+    n: float
+    coder: str
+    holds: Callable[[Record], bool]
+    factor: float = 1.0
+
+
+class Scaled(TunableCodec):
+    """A codec whose encoder says everything louder, so that symbols leave their tables."""
+
+    factor = 1.0
+
+    def analyse(self, rgb: Pixels) -> Analysis:
+        """Scaled latents and hyper-latents."""
+        omega, hyper, importance = super().analyse(rgb)
+        return Analysis(omega * np.float32(self.factor), hyper * np.float32(self.factor), importance)
+
+
+class EscapeCounter:
+    """A coder that hands on to another one and counts symbols outside their tables."""
+
+    def __init__(self, coder: Coder, tables: Tables) -> None:
+        self.coder, self.tables, self.count = coder, tables, 0
+
+    def code(self, rows: IntArray, symbols: IntArray | None) -> IntArray:
+        """Code and count."""
+        coded = self.coder.code(rows, symbols)
+        self.count += int(np.count_nonzero(np.abs(coded) > self.tables.radius[rows]))
+        return coded
+
+    def finish(self) -> bytes:
+        """Finish the other coder."""
+        return self.coder.finish()
+
+
+def _photo(name: str, top: int, left: int, height: int, width: int) -> Pixels:
+    from skimage import data
+
+    return np.ascontiguousarray(getattr(data, name)()[top : top + height, left : left + width, :3])
+
+
+def _shapes(height: int, width: int) -> Pixels:
+    y, x = np.mgrid[0:height, 0:width]
+    rgb = np.stack([x * 2, y * 3, x + y], -1) % 256
+    rgb[height // 3 : height // 2, width // 5 : width // 2] = (250, 30, 60)
+    return rgb.astype(np.uint8)
+
+
+def _with_alpha() -> Picture:
+    rgb = _photo("coffee", 120, 200, 70, 90)
+    y, x = np.mgrid[0:70, 0:90]
+    return Picture(rgb, np.clip(400 - 9 * np.hypot(y - 35, x - 45), 0, 255).astype(np.uint8))
+
+
+def _with_metadata() -> Picture:
+    exif = Image.Exif()
+    exif[0x010E] = "conformance vector"
+    return Picture(
+        _photo("chelsea", 90, 150, 80, 100),
+        icc=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        exif=exif.tobytes(),
+        xmp=b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>',
+    )
+
+
+CASES = {
+    "pixel": Case(lambda: Picture(np.array([[[200, 90, 30]]], np.uint8)), 0.0, "range", lambda r: _size(r) == (1, 1)),
+    "flat": Case(
+        lambda: Picture(np.full((64, 64, 3), (40, 120, 200), np.uint8)), 1.0, "range", lambda r: _size(r) == (64, 64)
+    ),
+    "odd": Case(lambda: Picture(_shapes(61, 97)), -1.0, "huffman", lambda r: _size(r) == (97, 61)),
+    "photo-low": Case(lambda: Picture(_photo("astronaut", 40, 140, 120, 160)), 2.5, "range", lambda r: True),
+    "photo-mid": Case(lambda: Picture(_photo("astronaut", 40, 140, 120, 160)), 0.0, "huffman", lambda r: True),
+    "shifted": Case(
+        lambda: Picture(_photo("coffee", 60, 300, 120, 160)), -1.3, "range", lambda r: r["header"]["level_shift"] > 0
+    ),
+    "alpha": Case(_with_alpha, 1.0, "range", lambda r: r["alpha"] is not None),
+    "metadata": Case(_with_metadata, 1.5, "huffman", lambda r: None not in (r["icc"], r["exif"], r["xmp"])),
+    "escapes": Case(lambda: Picture(_shapes(70, 80)), -6.0, "range", lambda r: r["escapes"] >= 8, 2.5),
+    "escapes-huffman": Case(lambda: Picture(_shapes(33, 50)), -6.0, "huffman", lambda r: r["escapes"] >= 8, 2.5),
+}
+
+
+def _size(record: Record) -> tuple[int, int]:
+    return record["header"]["width"], record["header"]["height"]
+
+
+def encode(case: Case) -> bytes:
+    """The file of a case, with the default model."""
+    codec = Scaled(get(None), "cpu")
+    codec.factor = case.factor
+    return encode_with(codec, case.picture(), EncodeOptions(n=case.n, entropy=case.coder)).data
+
+
+def _sha(array: NDArray[np.int32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array, "<i4").tobytes()).hexdigest()
+
+
+def count_escapes(data: bytes) -> int:
+    """Symbols of a file that lie outside their tables."""
+    parsed = container.read(data)
+    header = parsed.header
+    codec = TunableCodec(get(header.model), "cpu")
+    tables = codec.entropy.tables
+    counter = EscapeCounter(READERS[coder_name(header.coder)](tables, parsed.image), tables)
+    walk(counter, codec.entropy, Geometry(header.width, header.height), header.level_shift, None)
+    return counter.count
+
+
+def describe(data: bytes) -> Record:
+    """Everything exact that a decoder must find in a file: header, hashes, shapes, counts."""
+    parsed = container.read(data)
+    symbols = read_symbols(data)
+    arrays = symbols._asdict() | {"dequantised16": symbols.dequantised16}
+    extras = {name: getattr(parsed, name) for name in ("alpha", "icc", "exif", "xmp")}
+    return {
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "header": asdict(parsed.header) | {"model_hash": parsed.header.model_hash.hex()},
+        "model": find(parsed.header.model).name,
+        "chunks": [[chunk.name, chunk.offset, chunk.length] for chunk in parsed.chunks],
+        "shapes": {name: list(array.shape) for name, array in arrays.items()},
+        "symbols": {name: _sha(array) for name, array in arrays.items()},
+        "escapes": count_escapes(data),
+        "off_grid": int(np.count_nonzero(symbols.means16 % 16)),
+        **{name: None if value is None else hashlib.sha256(value).hexdigest() for name, value in extras.items()},
+    }
+
+
+def cell_means(rgb: Pixels) -> NDArray[np.int64]:
+    """Means of CELL x CELL cells (cut at the edges) and, last, of the whole, in 1/UNIT gray levels: (cells + 1, 3)."""
+    height, width, _ = rgb.shape
+    cells = [
+        rgb[y : y + CELL, x : x + CELL].reshape(-1, 3).mean(0)
+        for y in range(0, height, CELL)
+        for x in range(0, width, CELL)
+    ]
+    means = np.array([*cells, rgb.reshape(-1, 3).mean(0)])
+    scaled: NDArray[np.int64] = np.rint(UNIT * means).astype(np.int64)
+    return scaled
+
+
+def pixel_errors(rgb: Pixels, expected: Pixels, means: NDArray[np.int64]) -> dict[str, float]:
+    """Peak and RMS difference from the expected picture, and the largest difference of a mean: see `BOUNDS`."""
+    difference = rgb.astype(np.float64) - expected
+    return {
+        "peak": float(np.abs(difference).max()),
+        "rmse": float(np.sqrt(np.mean(difference**2))),
+        "cell": float(np.abs(cell_means(rgb) - means).max()),
+    }
+
+
+def make(name: str) -> tuple[bytes, Record, bytes]:
+    """File, record and PNG of a case; GicError where it does not hold what it exists for."""
+    data = encode(CASES[name])
+    record = describe(data)
+    if not CASES[name].holds(record):
+        raise GicError(f"{name}: with this model the file does not show what it is for")
+    rgb = decode_bytes(data).rgb
+    record["pixels"] = {"bounds": BOUNDS, "cell": CELL, "unit": UNIT, "means": cell_means(rgb).tolist()}
+    png = io.BytesIO()
+    Image.fromarray(rgb).save(png, "PNG", optimize=True)
+    return data, record, png.getvalue()
+
+
+def write_all(folder: Path, names: list[str]) -> None:
+    """Make vectors into `folder`; GicError, and nothing written, where any of them exists."""
+    existing = {name for name in names if any(folder.glob(f"{name}.*"))}
+    if existing:
+        raise GicError(f"released vectors are never made again: {', '.join(sorted(existing))}")
+    made = {name: make(name) for name in names}
+    if not any(record["off_grid"] for _, record, _ in made.values()):
+        raise GicError("no mean off the integer grid: the set would not see the means drift")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (data, record, png) in made.items():
+        (folder / f"{name}.gic").write_bytes(data)
+        (folder / f"{name}.png").write_bytes(png)
+        text = json.dumps(record, indent=1)
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        print(
+            f"{name:16} {len(data):6} bytes, {record['escapes']:4} escapes, {record['off_grid']:6} means off the grid"
+        )
+
+
+def main() -> int:
+    """Write the vectors; 1 with one line on stderr where that is refused."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", choices=[*CASES, []], help="cases; all where none is named")
+    options = parser.parse_args()
+    try:
+        write_all(options.folder, options.names or list(CASES))
+    except GicError as error:
+        print(f"make_vectors: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
