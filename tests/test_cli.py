@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ import gancodec
 from gancodec import codec, weights
 from gancodec.cli import files, options
 from gancodec.cli.app import app
+from gancodec.codec import api
 from gancodec.errors import CorruptFile, GicError, MissingWeights
+from gancodec.types import Picture
 from tests.conftest import FakeCodec, Run, make_gic, needs_weights
 
 WRITING = {
@@ -607,3 +610,16 @@ def test_every_kind_of_damage_is_refused(tmp_path: Path, photo: Path) -> None:
         assert result.returncode == 3
         assert result.stderr.count(b"\n") == 1
         assert not (tmp_path / "bad.png").exists()
+
+
+def test_warnings_of_the_library_are_one_line(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode_picture(picture: Picture, options: api.EncodeOptions) -> api.Encoded:
+        warnings.warn("out of GPU memory:\ngoing on with the CPU", RuntimeWarning, stacklevel=1)
+        return fake_codec.encode_picture(picture, options)
+
+    monkeypatch.setattr(api, "encode_picture", encode_picture)
+    warnings.simplefilter("default")
+    ran = run("encode", photo, "-q")
+    assert (ran.code, ran.err) == (0, "gancodec: warning: out of GPU memory: going on with the CPU\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -66,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(arguments, prog_name="gancodec", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app(arguments, prog_name="gancodec", standalone_mode=False) or 0
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         print("gancodec: interrupted", file=sys.stderr)
@@ -83,6 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         text, code = describe(error)
         print(f"gancodec: {text}", file=sys.stderr)
     sys.exit(code)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning of the library (out of GPU memory, say) as one line, like every other message."""
+    print(f"gancodec: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
