@@ -623,3 +623,21 @@ def test_warnings_of_the_library_are_one_line(
     warnings.simplefilter("default")
     ran = run("encode", photo, "-q")
     assert (ran.code, ran.err) == (0, "gancodec: warning: out of GPU memory: going on with the CPU\n")
+
+
+def test_empty_names_are_refused(run: Run) -> None:
+    ran = run("encode", "")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+
+
+def test_names_beyond_the_terminals_encoding_do_not_fail(tmp_path: Path) -> None:
+    (tmp_path / "ü.gic").write_bytes(make_gic())
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "gancodec", "info", str(tmp_path / "ü.gic")],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"\\xfc.gic" in ran.stdout

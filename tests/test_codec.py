@@ -79,6 +79,7 @@ def test_size_is_hit_from_below_and_the_encoder_runs_once(share: float, monkeypa
 
 def test_out_of_reach_is_nearest_or_refused() -> None:
     rgb = Picture(picture(128, 128))
+    assert not encode_picture(rgb, EncodeOptions(bpp=1e308)).hit
     nearest = encode_picture(rgb, EncodeOptions(size=60))
     assert not nearest.hit
     with pytest.raises(TargetMissed, match="60 bytes"):
@@ -91,6 +92,7 @@ def test_out_of_reach_is_nearest_or_refused() -> None:
         {"bpp": 0.1, "n": 1.0},
         {"bpp": 0.0},
         {"bpp": math.nan},
+        {"bpp": math.inf},
         {"size": 0},
         {"n": 9.0},
         {"entropy": "zip"},

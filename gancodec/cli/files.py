@@ -93,6 +93,8 @@ def writing_jobs(
         raise UsageError("-o and -d exclude each other")
     if names.count(PIPE) > 1:
         raise UsageError("standard input (-) can be read only once")
+    if "" in names:
+        raise UsageError("an input has an empty name")
     if output is not None:
         if len(names) > 1 or os.path.isdir(names[0]):
             raise UsageError("-o takes one input file; use -d DIR for several inputs or a folder")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 N_BOUNDS = (-8.0, 8.0)  # beyond the end of every level range
 WORDS = 8  # a range-coded stream grows by whole words: a file this close below its target is as near as it gets
+MOST_BPP = 64.0  # of any picture that the format holds; beyond it every rate is out of reach alike
 STRIPPABLE = ("exif", "xmp")
 
 
@@ -158,7 +159,7 @@ def _check(options: EncodeOptions, geometry: Geometry) -> int | None:
     if options.bpp is not None:
         if not (math.isfinite(options.bpp) and options.bpp > 0):
             raise UsageError(f"bpp = {options.bpp}: must be above 0")
-        return math.floor(options.bpp * pixels / 8)
+        return math.floor(min(options.bpp, MOST_BPP) * pixels / 8)
     if options.size is not None and options.size <= 0:
         raise UsageError(f"size = {options.size}: must be above 0 bytes")
     return options.size
