@@ -70,11 +70,12 @@ def peak_mib() -> float:
 
 def worker(case: str, source: Path, size: tuple[int, int]) -> Record:
     """Measure one case in this process."""
+    import torch
+
     from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, read_symbols
-    from gancodec.codec.network import set_threads
     from gancodec.imageio import from_image
 
-    set_threads(CORES)
+    torch.set_num_threads(CORES)
     base = peak_mib()
     kind, _, how = case.partition("-")
     record: Record = {}

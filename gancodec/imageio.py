@@ -47,12 +47,12 @@ _PILLOW = threading.Lock()  # over the state of Pillow and of `warnings`, both g
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
-def load(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture:
+def load(source: str | Path | BinaryIO | Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture file.
 
     Parameters
     ----------
-    source : path or binary stream
+    source : path, binary stream, or open Pillow image
     max_pixels : int
         Larger pictures are refused before any pixel is decoded.
 
@@ -69,9 +69,11 @@ def load(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> Picture
     return replace(picture, notices=(*picture.notices, *(line.splitlines()[0] for line in dict.fromkeys(told) if line)))
 
 
-def _load(source: str | Path | BinaryIO, max_pixels: int) -> Picture:
+def _load(source: str | Path | BinaryIO | Image.Image, max_pixels: int) -> Picture:
     """`load`, but for Pillow's warnings."""
     try:
+        if isinstance(source, Image.Image):
+            return from_image(source, max_pixels)
         with _pillow_limit(max_pixels), Image.open(source, formats=INPUT_FORMATS) as image:
             return from_image(image, max_pixels)
     except UnreadablePicture:

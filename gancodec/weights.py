@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,7 @@ def available() -> list[ModelInfo]:
     try:
         manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
         models = [_info(name, entry, manifest["default"], place) for name, entry in manifest["models"].items()]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MissingWeights(f"{place / 'manifest.json'}: unreadable manifest: {error!r}") from error
     return sorted(models, key=lambda m: (not m.default, m.id))
 
@@ -112,26 +111,29 @@ def find(key: str | int | None) -> ModelInfo:
     )
 
 
-@lru_cache(maxsize=4)
-def load(info_path: Path, sha256: str) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """(entropy arrays, network arrays) of a weights file whose SHA-256 matches; MissingWeights otherwise."""
+_loaded: dict[str, Weights] = {}  # by SHA-256: what is built from weights is cached by their identity
+
+
+def _load(info: ModelInfo) -> Weights:
+    """Read and check a weights file; MissingWeights where its SHA-256 is not the manifest's."""
     from safetensors.numpy import load as parse
 
-    data = info_path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != sha256:
+    data = info.path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != info.sha256:
         raise MissingWeights(
-            f"{info_path.name}: SHA-256 differs from the manifest's; the file is damaged or not the released one"
+            f"{info.path.name}: SHA-256 differs from the manifest's; the file is damaged or not the released one"
         )
-    tensors = parse(data)
     parts: tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]] = ({}, {})
-    for name, array in tensors.items():
+    for name, array in parse(data).items():
         kind, _, rest = name.partition(".")
         parts[kind == "network"][rest] = array
-    return parts
+    return Weights(info, *parts)
 
 
 def get(key: str | int | None) -> Weights:
-    """Weights of a model by name, id, or the default for None."""
+    """Weights of a model by name, id, or the default for None; the same object for the same manifest entry."""
     info = find(key)
-    entropy, network = load(info.path, info.sha256)
-    return Weights(info, entropy, network)
+    weights = _loaded.get(info.sha256)
+    if weights is None or weights.info != info:
+        weights = _loaded[info.sha256] = _load(info)
+    return weights

@@ -16,7 +16,7 @@ import gancodec
 from gancodec import container, weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, network, read_symbols
 from gancodec.codec.tunable import TunableCodec
-from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnsupportedFile, UsageError
+from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnreadablePicture, UnsupportedFile, UsageError
 from gancodec.models.config import MODELS
 from gancodec.train.freeze import install
 from gancodec.types import Picture
@@ -155,6 +155,33 @@ def test_pillow_in_pillow_out(tmp_path: Path) -> None:
     decoded = gancodec.decode(from_image)
     assert (decoded.size, decoded.mode) == ((80, 50), "RGB")
     decoded.save(io.BytesIO(), "PNG")
+
+
+def test_python_errors_are_ours_too(tmp_path: Path) -> None:
+    Image.fromarray(picture(50, 80)).save(tmp_path / "a.png")
+    cut = (tmp_path / "a.png").read_bytes()[:900]
+    with pytest.raises(UnreadablePicture):
+        gancodec.encode(Image.open(io.BytesIO(cut)))
+    data = gancodec.encode(tmp_path / "a.png")
+    assert gancodec.decode(bytearray(data)).size == gancodec.decode(memoryview(data)).size == (80, 50)
+    with pytest.raises(UsageError, match="tuple"):
+        gancodec.encode(tmp_path / "a.png", options=EncodeOptions(strip="all"))  # type: ignore[arg-type]
+
+
+def test_models_are_loaded_once() -> None:
+    assert weights.get(None) is weights.get("gic1-tiny")
+    network.load_network.cache_clear()
+    for _ in range(3):
+        decode_bytes(encode_picture(Picture(picture(32, 32))).data)
+    assert network.load_network.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("height", [32, 100])
+def test_files_do_not_grow_again_beyond_the_lowest_level(height: int) -> None:
+    flat = Picture(np.full((height, 96, 3), 90, np.uint8))
+    sizes = [len(encode_picture(flat, EncodeOptions(n=n)).data) for n in (5.0, 5.5, 6.1, 6.6, 7.3, 8.0)]
+    assert max(sizes[1:]) <= sizes[0] + 4
+    assert sizes[-1] == sizes[-2]
 
 
 def test_out_of_gpu_memory_goes_on_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

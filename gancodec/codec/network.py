@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gancodec.errors import GicError, MissingWeights, UsageError
+from gancodec.errors import MissingWeights, UsageError
 from gancodec.models.config import MODELS
 from gancodec.models.tunable import TunableModel
 from gancodec.tiling import cover
@@ -113,10 +113,3 @@ def pick_device(name: str) -> torch.device:
 def load_network(weights: Weights, device: str) -> Network:
     """Network of `weights` on `device`, kept for the next picture."""
     return Network(weights, pick_device(device))
-
-
-def set_threads(count: int) -> None:
-    """CPU threads that the networks may use; the integer part gives the same bits with any number."""
-    if count < 1:
-        raise GicError("threads: at least 1")
-    torch.set_num_threads(count)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 TOLERANCE = 0.01  # a file within 1 % below the target is a hit
 AIM = 0.996  # where in that window to aim: most of the room left for what the curve gets wrong
 MAX_PROBES = 8
+WORDS = 8  # bytes: range-coded streams grow by whole words, so this close to a target is as near as it gets
 
 
 class Found(NamedTuple):
@@ -67,9 +68,11 @@ def _is_hit(size: int, target: int) -> bool:
 
 
 def _at_the_end(n: float, tried: dict[float, int], target: int, bounds: tuple[float, float]) -> bool:
-    """Whether n is a bound that the target lies beyond."""
+    """Whether n is a bound that the target lies clearly beyond (tiny files grow by words and may still dip below)."""
     largest, smallest = max(tried.values()), min(tried.values())
-    return (n == bounds[0] and tried[n] == largest <= target) or (n == bounds[1] and tried[n] == smallest > target)
+    return (n == bounds[0] and tried[n] == largest <= target) or (
+        n == bounds[1] and tried[n] == smallest > target + WORDS
+    )
 
 
 def _beside(n: float, tried: dict[float, int], bounds: tuple[float, float]) -> float:

@@ -97,6 +97,8 @@ class TunableCodec:
         by_block = relative.size >= FINE_BLOCKS and relative.std() >= FINE_SPREAD
         shift = 0 if by_block else int(np.floor(centre * SUBLEVELS)) % SUBLEVELS
         levels = np.rint(centre - shift / SUBLEVELS + relative)
+        if levels.max() < 0:  # below the lowest level nothing may rise again
+            shift = 0
         levels = np.clip(levels, 0, LEVELS - 1).astype(np.int32)
         position = levels.astype(np.int64) * SUBLEVELS + shift
         scale = float(1 << 16)

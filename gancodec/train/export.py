@@ -130,6 +130,7 @@ def write_weights(
     path = folder / f"{config.name}.safetensors"
     tensors = {f"entropy.{k}": v for k, v in entropy.items()} | {f"network.{k}": v for k, v in network.items()}
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner may read
     manifest_path = folder / "manifest.json"
     manifest: dict[str, Any] = {"default": config.name, "models": {}}
     if manifest_path.exists():
