@@ -1,0 +1,38 @@
+"""The shipped model on the Kodak pictures: every size hit from below, MS-SSIM above AVIF's mean at the same rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import needs_weights
+
+from gancodec import imageio
+from gancodec.codec import EncodeOptions, decode_bytes, encode_picture
+from gancodec.codec.tunable import TunableCodec
+from gancodec.metrics import ms_ssim
+
+KODAK = sorted((Path(__file__).parents[2] / "shared" / "data" / "kodak").glob("*.png"))
+AVIF = {0.1: 0.901, 0.2: 0.944}  # mean MS-SSIM of Pillow's AVIF, speed 6, at these mean rates
+
+pytestmark = [
+    needs_weights,
+    pytest.mark.skipif(len(KODAK) != 24, reason="the 24 Kodak pictures are not in ../shared/data/kodak"),
+]
+
+
+@pytest.mark.parametrize("bpp", AVIF)
+def test_rate_and_quality(bpp: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    analyse = TunableCodec.analyse
+    monkeypatch.setattr(TunableCodec, "analyse", lambda self, rgb: runs.append(1) or analyse(self, rgb))
+    quality = []
+    for path in KODAK:
+        picture = imageio.load(path)
+        coded = encode_picture(picture, EncodeOptions(bpp=bpp))
+        assert 0.99 * bpp <= coded.bpp <= bpp, path.name
+        assert coded.probes <= 8
+        quality.append(ms_ssim(decode_bytes(coded.data).rgb, picture.rgb))
+    assert len(runs) == len(KODAK), "the encoder runs once a picture"
+    assert np.mean(quality) > AVIF[bpp]
