@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import needs_weights
 
 from gancodec import imageio
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture
 from gancodec.codec.tunable import TunableCodec
 from gancodec.metrics import ms_ssim
+from tests.conftest import needs_weights
 
 KODAK = sorted((Path(__file__).parents[2] / "shared" / "data" / "kodak").glob("*.png"))
 AVIF = {0.1: 0.901, 0.2: 0.944}  # mean MS-SSIM of Pillow's AVIF, speed 6, at these mean rates
