@@ -86,7 +86,7 @@ def encode_one(job: Job, chosen: EncodeOptions, saving: files.Saving, report: Re
         picture = imageio.load(stream, chosen.max_pixels)
     coded = encode_picture(picture, chosen)
     files.write(job, coded.data, saving)
-    warnings = [*dict.fromkeys([*picture.notices, *coded.notices]), *_warnings(coded, chosen, source_bytes)]
+    warnings = [*coded.notices, *_warnings(coded, chosen, source_bytes)]
     for text in warnings:
         report.warn(job.name, text)
     height, width = picture.rgb.shape[:2]
