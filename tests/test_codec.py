@@ -77,6 +77,22 @@ def test_size_is_hit_from_below_and_the_encoder_runs_once(share: float, monkeypa
     assert len(encode_picture(rgb, EncodeOptions(bpp=bpp)).data) <= target
 
 
+def test_metadata_is_deflated_once_whatever_the_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gancodec.container import chunks
+
+    calls = []
+    deflate = chunks._deflate
+    monkeypatch.setattr(chunks, "_deflate", lambda raw: calls.append(1) or deflate(raw))
+    alpha = np.random.default_rng(0).integers(0, 256, (256, 384)).astype(np.uint8)
+    full = Picture(picture(256, 384), alpha, icc=b"profile" * 500)
+    at_0 = len(encode_picture(full, EncodeOptions(n=0.0)).data)
+    calls.clear()
+    coded = encode_picture(full, EncodeOptions(size=at_0 - 300))
+    assert coded.probes > 1
+    assert len(coded.data) <= at_0 - 300
+    assert len(calls) == 4, "alpha and profile, for the fixed size and for the file"
+
+
 def test_out_of_reach_is_nearest_or_refused() -> None:
     rgb = Picture(picture(128, 128))
     assert not encode_picture(rgb, EncodeOptions(bpp=1e308)).hit

@@ -13,7 +13,7 @@ import numpy as np
 
 from gancodec import container
 from gancodec.codec import rate
-from gancodec.codec.tunable import CODEC_ID, CODERS, Stream, TunableCodec, coder_name
+from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
 from gancodec.container import MAX_PIXELS, Container, Header
 from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError
 from gancodec.types import Geometry, Picture, Symbols
@@ -101,7 +101,6 @@ def encode_picture(picture: Picture, options: EncodeOptions | None = None) -> En
     Raises UsageError for options out of range, MissingWeights, and TargetMissed under `strict`.
     """
     options = options or EncodeOptions()
-    _check(options, picture.geometry)
     return encode_with(TunableCodec(get(options.model), options.device), picture, options)
 
 
@@ -109,19 +108,22 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
     target = _check(options, picture.geometry)
     analysis = codec.analyse(picture.rgb)
-    streams: dict[float, bytes] = {}
+    info = codec.weights.info
+    streams: dict[float, tuple[bytes, int]] = {}
+    # All but the IMAGE chunk costs the same at every n: metadata and alpha are deflated twice, not once a probe.
+    fixed = len(_wrap((b"", 0), picture, info, 0.0, options)) - container.chunk_size(0)
 
-    def file_at(n: float) -> int:
+    def size_at(n: float) -> int:
         stream = codec.code(analysis, picture.geometry, n, options.entropy)
-        streams[n] = _wrap(stream, picture, codec.weights.info, n, options)
-        return len(streams[n])
+        streams[n] = stream.data, stream.level_shift
+        return fixed + container.chunk_size(len(stream.data))
 
     if target is None:
         n = options.n or 0.0
-        found = rate.Found(n, file_at(n), 1, True)
+        found = rate.Found(n, size_at(n), 1, True)
     else:
-        found = _search(file_at, target, picture, codec.weights.info, options)
-    data = streams[found.n]
+        found = _search(size_at, target, fixed, picture.geometry, info)
+    data = _wrap(streams[found.n], picture, info, found.n, options)
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
     if options.strict and not hit:
@@ -130,14 +132,12 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
 
 
 def _search(
-    file_at: Callable[[float], int], target: int, picture: Picture, info: ModelInfo, options: EncodeOptions
+    size_at: Callable[[float], int], target: int, fixed: int, geometry: Geometry, info: ModelInfo
 ) -> rate.Found:
-    geometry = picture.geometry
-    metadata = len(_wrap(Stream(b"", 0, None), picture, info, 0.0, options))  # type: ignore[arg-type]
+    """Search n from where the tunability curve of the weights sends it."""
     intercept, slope = info.calibration["log_bpp_at_0"], info.calibration["log_bpp_slope"]
-    padded = math.prod(geometry.padded)
-    wanted = max(8 * (target - metadata), 1) / padded
-    return rate.search(file_at, target, (math.log(wanted) - intercept) / slope, slope, N_BOUNDS, metadata)
+    wanted = max(8 * (target - fixed), 1) / math.prod(geometry.padded)
+    return rate.search(size_at, target, (math.log(wanted) - intercept) / slope, slope, N_BOUNDS, fixed)
 
 
 def _check(options: EncodeOptions, geometry: Geometry) -> int | None:
@@ -167,7 +167,9 @@ def _check(options: EncodeOptions, geometry: Geometry) -> int | None:
     return options.size
 
 
-def _wrap(stream: Stream, picture: Picture, info: ModelInfo, n: float, options: EncodeOptions) -> bytes:
+def _wrap(stream: tuple[bytes, int], picture: Picture, info: ModelInfo, n: float, options: EncodeOptions) -> bytes:
+    """File around a stream, given as (bytes, level shift)."""
+    image, level_shift = stream
     header = Header(
         width=picture.geometry.width,
         height=picture.geometry.height,
@@ -177,11 +179,11 @@ def _wrap(stream: Stream, picture: Picture, info: ModelInfo, n: float, options: 
         coder=CODERS[options.entropy],
         flags=0,
         n=round(n * 1000),
-        level_shift=stream.level_shift,
+        level_shift=level_shift,
     )
     exif, xmp = (None if {k, "all"} & set(options.strip) else getattr(picture, k) for k in STRIPPABLE)
     alpha = None if picture.alpha is None else np.diff(picture.alpha, axis=0, prepend=np.uint8(0)).tobytes()
-    return container.write(Container(header, stream.data, alpha, picture.icc, exif, xmp))
+    return container.write(Container(header, image, alpha, picture.icc, exif, xmp))
 
 
 def _open(data: bytes, model: str | None, device: str, max_pixels: int) -> tuple[Container, TunableCodec]:

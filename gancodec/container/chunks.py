@@ -85,6 +85,11 @@ def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
     return Container(header, found[spec.IMAGE], alpha, chunks=tuple(chunks), **metadata)
 
 
+def chunk_size(length: int) -> int:
+    """Bytes of a whole chunk with `length` bytes of data."""
+    return 1 + len(varint(length)) + length + CRC_BYTES
+
+
 def _chunk(kind: int, body: bytes) -> bytes:
     checked = bytes((kind,)) + varint(len(body)) + body
     return checked + zlib.crc32(checked).to_bytes(CRC_BYTES, "little")

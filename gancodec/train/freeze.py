@@ -101,8 +101,7 @@ def _calibrate(
     raw = [float(np.interp(math.log(bpp), log_mean, ns)) for _, bpp in N_AT]
     slope = (raw[0] - raw[1]) / (N_AT[0][0] - N_AT[1][0])
     offset = slope * N_AT[0][0] - raw[0]
-    inside = slice(0, len(ns))
-    curve = np.polyfit((ns[inside] + offset) / slope, log_mean[inside], 1)
+    curve = np.polyfit((ns + offset) / slope, log_mean, 1)
     return {
         "logit_offset": offset,
         "logit_slope": slope,
@@ -143,6 +142,6 @@ def export_checkpoint(recipe: str, checkpoint: Path, data: Path, folder: Path, d
 def validate(
     net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]], ns: Sequence[float]
 ) -> list[Measured]:
-    """Freeze `net` as it is and measure real files at each n."""
+    """Freeze `net` as it is, tables fitted on these very pictures, and measure real files at each n."""
     weights = freeze(net, config, pictures)
     return [measure(weights, pictures, n=n) for n in ns]
