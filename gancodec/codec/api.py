@@ -111,12 +111,12 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     info = codec.weights.info
     streams: dict[float, tuple[bytes, int]] = {}
     # All but the IMAGE chunk costs the same at every n: metadata and alpha are deflated twice, not once a probe.
-    fixed = len(_wrap((b"", 0), picture, info, 0.0, options)) - container.chunk_size(0)
+    fixed = len(_wrap((b"", 0), picture, info, 0.0, options))
 
     def size_at(n: float) -> int:
         stream = codec.code(analysis, picture.geometry, n, options.entropy)
         streams[n] = stream.data, stream.level_shift
-        return fixed + container.chunk_size(len(stream.data))
+        return fixed + container.chunk_size(len(stream.data)) - container.chunk_size(0)
 
     if target is None:
         n = options.n or 0.0

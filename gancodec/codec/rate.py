@@ -64,7 +64,8 @@ def search(
 
 
 def _is_hit(size: int, target: int) -> bool:
-    return (1 - TOLERANCE) * target <= size <= target
+    # A target in whole bytes may stand for a rate of almost one byte more: within 1 % of that, too.
+    return (1 - TOLERANCE) * (target + 1) <= size <= target
 
 
 def _at_the_end(n: float, tried: dict[float, int], target: int, bounds: tuple[float, float]) -> bool:
