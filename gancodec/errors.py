@@ -7,6 +7,7 @@ GicError                 1  anything below; alone: an operation failed
 ├── UnreadablePicture    3  the input picture cannot be read
 ├── UnsupportedFile      3  a valid file that this build cannot decode (newer version, unknown critical chunk)
 ├── MissingWeights       4  the model that a file or option names is not installed, or its hash is wrong
+├── MissingExtra         4  an optional package that was asked for is not installed; the message has the pip line
 ├── TargetMissed         5  the size asked for is out of reach (only under ``strict``)
 └── OutputExists         6  the output file exists and overwriting was not asked for
 """
@@ -52,6 +53,23 @@ class MissingWeights(GicError):
     """The model that a file or an option names is not installed here, or its hash does not match."""
 
     exit_code = 4
+
+
+class MissingExtra(GicError):
+    """An optional package is not installed.
+
+    Parameters
+    ----------
+    what : str
+        What needs it.
+    extra : str
+        The extra of this package that brings it.
+    """
+
+    exit_code = 4
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional package: pip install 'gancodec[{extra}]'")
 
 
 class TargetMissed(GicError):

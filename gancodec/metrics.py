@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,20 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 Pixels = NDArray[np.uint8]
+Weight = NDArray[np.floating[Any]]
 
 
-def psnr(a: Pixels, b: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB of two (H, W, 3) uint8 pictures, over all channels; infinite where equal."""
-    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+def psnr(a: Pixels, b: Pixels, weight: Weight | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of two (H, W, 3) uint8 pictures, over all channels; infinite where equal.
+
+    With `weight` (H, W), not negative, the mean squared error is the weighted mean over the pixels.
+    """
+    squared = ((a.astype(np.float64) - b.astype(np.float64)) ** 2).mean(2)
+    error = _mean(squared[None], weight)[0]
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def ms_ssim(a: Pixels, b: Pixels) -> float:
+def ms_ssim(a: Pixels, b: Pixels, weight: Weight | None = None) -> float:
     """Multi-scale structural similarity, mean over the colour channels, in [0, 1].
 
     Parameters
@@ -27,6 +33,9 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
     a, b : (H, W, 3) uint8
         Five scales need sides above 160 pixels; smaller pictures use the scales that fit, their weights scaled up,
         and below 11 pixels the mean absolute error stands in: 1 - |a - b| / 255.
+    weight : (H, W) array, optional
+        Not negative. At every scale the similarity map is averaged with it (halved along with the picture, cut to the
+        centres of the windows), as information-weighted SSIM does with its weights.
 
     References
     ----------
@@ -40,9 +49,10 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
     weights = np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
     result = np.ones(x.shape[0])
     for scale in range(scales):
-        similarity, contrast = _ssim(x, y)
+        similarity, contrast = _ssim(x, y, weight)
         result *= np.maximum(similarity if scale == scales - 1 else contrast, 0) ** weights[scale]
         x, y = _halve(x), _halve(y)
+        weight = None if weight is None else _halve(np.asarray(weight, np.float64)[None])[0]
     return float(result.mean())
 
 
@@ -53,14 +63,25 @@ def _scales_that_fit(side: int) -> int:
     return count
 
 
-def _ssim(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean(maps: NDArray[np.float64], weight: Weight | None) -> NDArray[np.float64]:
+    """Mean of each map (C, h, w), by a weight (h, w) if there is one that is not zero everywhere."""
+    if weight is None or not np.any(weight):
+        return np.asarray(maps.mean((1, 2)))
+    return np.asarray((maps * weight).sum((1, 2)) / np.sum(weight, dtype=np.float64))
+
+
+def _ssim(
+    x: NDArray[np.float64], y: NDArray[np.float64], weight: Weight | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean SSIM and mean contrast-structure term of each channel."""
     mean_x, mean_y = _blur(x), _blur(y)
     variance = _blur(x * x) - mean_x**2 + _blur(y * y) - mean_y**2
     covariance = _blur(x * y) - mean_x * mean_y
     contrast = (2 * covariance + C2) / (variance + C2)
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return (luminance * contrast).mean((1, 2)), contrast.mean((1, 2))
+    edge = WINDOW // 2
+    inner = None if weight is None else weight[edge : weight.shape[0] - edge, edge : weight.shape[1] - edge]
+    return _mean(luminance * contrast, inner), _mean(contrast, inner)
 
 
 def _blur(x: NDArray[np.float64]) -> NDArray[np.float64]:

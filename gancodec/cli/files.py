@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from gancodec import atomic
 from gancodec.container import spec
 from gancodec.errors import GicError, OutputExists, UnreadablePicture, UsageError
 
@@ -203,24 +203,9 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
         if target.exists() and not target.is_file():
             target.write_bytes(data)  # a device or a pipe such as /dev/null, which a rename would replace
         else:
-            _replace(target, data, times)
+            atomic.replace(target, data, times)
     except OSError as error:
         raise GicError(f"{job.target} cannot be written: {_reason(error)}") from error
-
-
-def _replace(target: Path, data: bytes, times: os.stat_result | None) -> None:
-    temporary = target.with_name(f".gancodec-{secrets.token_hex(6)}.tmp")
-    try:
-        with open(temporary, "xb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        if times is not None:
-            os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
-        os.replace(temporary, target)
-    except BaseException:  # also Ctrl-C: no half-written file stays behind
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _reason(error: OSError) -> str:

@@ -2,6 +2,7 @@
 network runs."""
 
 from gancodec.codec.api import (
+    Allocation,
     DecodeOptions,
     Encoded,
     EncodeOptions,
@@ -9,11 +10,13 @@ from gancodec.codec.api import (
     decode_bytes,
     encode,
     encode_picture,
+    read_allocation,
     read_symbols,
     verify_bytes,
 )
 
 __all__ = [
+    "Allocation",
     "DecodeOptions",
     "EncodeOptions",
     "Encoded",
@@ -21,6 +24,7 @@ __all__ = [
     "decode_bytes",
     "encode",
     "encode_picture",
+    "read_allocation",
     "read_symbols",
     "verify_bytes",
 ]

@@ -10,12 +10,14 @@ from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gancodec import container
 from gancodec.codec import rate
 from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
 from gancodec.container import MAX_PIXELS, Container, Header
 from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError
+from gancodec.models.config import SUBLEVELS
 from gancodec.types import Geometry, Picture, Symbols
 from gancodec.weights import ModelInfo, find, get
 
@@ -231,6 +233,23 @@ def decode_with(parsed: Container, codec: TunableCodec, realism: float = 0.0) ->
 def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
     """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does."""
     return _read(*_open(data, None, "cpu", max_pixels))[0]
+
+
+class Allocation(NamedTuple):
+    """Where the bits of a file went: `levels` (hb, wb) importance levels in 1/16 steps, `bits` (hb, wb) of the IMAGE
+    chunk; blocks are 64 pixels."""
+
+    levels: NDArray[np.int64]
+    bits: NDArray[np.float64]
+
+
+def read_allocation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Allocation:
+    """Levels and coded bits per block of a .gic file, without torch. Raises as `decode_bytes` does."""
+    parsed, codec = _open(data, None, "cpu", max_pixels)
+    symbols, geometry = _read(parsed, codec)
+    shift, coder = parsed.header.level_shift, coder_name(parsed.header.coder)
+    bits = codec.block_bits(parsed.image, geometry, shift, coder)
+    return Allocation(symbols.levels.astype(np.int64) * SUBLEVELS + shift, bits)
 
 
 def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,28 @@ class TunableCodec:
         symbols = walk(reader, self.entropy, geometry, level_shift, None)
         reader.finish()
         return symbols
+
+    def block_bits(self, data: bytes, geometry: Geometry, level_shift: int, coder: str) -> NDArray[np.float64]:
+        """Bits that each block costs in an IMAGE chunk, (hb, wb); they add up to the chunk's.
+
+        Symbols count with their code length under their table. What belongs to no block (level map, the coder's last
+        word; with Huffman, what runs of zeros save) is shared in proportion.
+        """
+        bits = np.zeros(geometry.blocks)
+
+        def watch(rows: NDArray[np.int64], symbols: NDArray[np.int64], blocks: tuple[Any, Any]) -> None:
+            coded = rows > 0
+            cost = np.zeros(rows.shape)
+            cost[coded] = self.entropy.tables.bits(rows[coded].astype(np.int32), symbols[coded].astype(np.int32))
+            np.add.at(bits, blocks, cost.sum(-1))
+
+        reader = _reader(coder, self.entropy.tables, data)
+        walk(reader, self.entropy, geometry, level_shift, None, watch)
+        reader.finish()
+        if not bits.any():
+            bits += 1  # nothing but the level map
+        shared: NDArray[np.float64] = bits * (8 * len(data) / bits.sum())
+        return shared
 
     def synthesise(
         self, symbols: Symbols, level_shift: int, geometry: Geometry, realism: float = 0.0

@@ -3,6 +3,7 @@ halves each."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,10 @@ from gancodec.types import Geometry, IntArray, Symbols
 
 TARGET_BITS = 8  # gained latents enter in 1/256 steps
 SYMBOL_LIMIT = 1 << 15  # magnitude of a residual symbol
+
+
+# Told of table rows (…, C) and symbols (…, C) as they are coded, with the blocks (y, x), each (…), that they belong to.
+Watch = Callable[[Ints, Ints, tuple[Ints, Ints]], None]
 
 
 class Target(NamedTuple):
@@ -28,7 +33,14 @@ class Target(NamedTuple):
     latents256: IntArray
 
 
-def walk(coder: Coder, model: EntropyModel, geometry: Geometry, level_shift: int, target: Target | None) -> Symbols:
+def walk(
+    coder: Coder,
+    model: EntropyModel,
+    geometry: Geometry,
+    level_shift: int,
+    target: Target | None,
+    watch: Watch | None = None,
+) -> Symbols:
     """Code one picture in either direction.
 
     Parameters
@@ -39,6 +51,8 @@ def walk(coder: Coder, model: EntropyModel, geometry: Geometry, level_shift: int
         Added to every level, in steps of 1/16 level.
     target : Target or None
         None to read.
+    watch : callable, optional
+        Told of every symbol of hyper-latent and latents.
 
     Returns
     -------
@@ -48,6 +62,8 @@ def walk(coder: Coder, model: EntropyModel, geometry: Geometry, level_shift: int
     levels = code_levels(coder, geometry.blocks, model.levels, target.levels if target else None)
     block_position = levels.astype(np.int64) * model.sublevels + level_shift
     hyper = _code_hyper(coder, model, block_position, target)
+    if watch:
+        watch(model.hyper_rows[block_position], hyper, tuple(np.indices(block_position.shape)))  # type: ignore[arg-type]
     position = block_position.repeat(4, 0).repeat(4, 1)
     features = model.hyper_features(hyper, block_position)
     height, width = geometry.latent
@@ -68,7 +84,9 @@ def walk(coder: Coder, model: EntropyModel, geometry: Geometry, level_shift: int
             rows, means = model.predict(group, accumulator[sites], position[sites], span)
             wanted = target.latents256.transpose(1, 2, 0)[..., span][sites] if target else None
             means16[..., span][sites] = means
-            latents[..., span][sites] = _code_residuals(coder, rows, means, wanted)
+            latents[..., span][sites] = residuals = _code_residuals(coder, rows, means, wanted)
+            if watch:
+                watch(rows, residuals, (sites[0] // 4, sites[1] // 4))
         coded = model.inputs((latents * 16 + means16)[..., span], position, span)
         inputs = np.concatenate((inputs[..., : -features.shape[2]], coded, features), axis=2)
     return Symbols(levels, *(np.ascontiguousarray(a.transpose(2, 0, 1), np.int32) for a in (hyper, latents, means16)))

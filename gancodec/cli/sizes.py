@@ -1,0 +1,329 @@
+"""``gancodec sizes``: hold file sizes and qualities to a baseline, in CI or by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gancodec.cli import encode, files, options
+from gancodec.cli.files import Job
+from gancodec.cli.report import FAILED, Report
+from gancodec.errors import GicError, UnreadablePicture, UsageError
+
+if TYPE_CHECKING:
+    from gancodec.evaluate.sizes import Baseline, Entry, Finding, Settings
+    from gancodec.weights import ModelInfo
+
+SUFFIXES = files.PICTURE_SUFFIXES | files.GIC_SUFFIXES
+SUMMARY = "GITHUB_STEP_SUMMARY"
+COLUMNS = ("file", "bytes before", "now", "change", "PSNR before", "now", "MS-SSIM before", "now", "verdict")
+LEFT = (0, len(COLUMNS) - 1)  # columns of text; the others hold numbers
+
+sizes = typer.Typer(
+    name="sizes", help="Hold file sizes and qualities to a baseline, in CI or by hand.", rich_markup_mode=None
+)
+
+
+def _tolerance(text: str | float) -> float:
+    """A number from 0, with or without a percent sign; defaults, numbers already, come here too."""
+    value = options.parse_number(str(text).strip().removesuffix("%"))
+    if value < 0:
+        raise typer.BadParameter(f"{text!r} is below 0")
+    return value
+
+
+BaselineFile = Annotated[str, typer.Argument(metavar="BASELINE", help="JSON file that `update` writes.")]
+Measured = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILE]...",
+        help="Pictures, .gic files, or folders of them; without any, all files of the baseline.",
+        show_default=False,
+    ),
+]
+EntropyOption = Annotated[options.Entropy | None, typer.Option("--entropy", help="Entropy coder; else range.")]
+DeviceOption = Annotated[
+    options.Device | None, typer.Option("--device", help="Where the networks run; else the CPU, for stable sizes.")
+]
+SizeTolerance = Annotated[
+    float, typer.Option("--size-tolerance", parser=_tolerance, metavar="PERCENT", help="Change of size to let pass.")
+]
+PsnrTolerance = Annotated[
+    float, typer.Option("--psnr-tolerance", parser=_tolerance, metavar="DB", help="Change of PSNR to let pass.")
+]
+MsSsimTolerance = Annotated[
+    float, typer.Option("--ms-ssim-tolerance", parser=_tolerance, metavar="X", help="Change of MS-SSIM to let pass.")
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Fail for improvements beyond the tolerances too.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per file on standard output.")]
+
+
+@sizes.command()
+def check(
+    baseline: BaselineFile,
+    inputs: Measured = None,
+    size_tolerance: SizeTolerance = 1.0,
+    psnr_tolerance: PsnrTolerance = 0.05,
+    ms_ssim_tolerance: MsSsimTolerance = 0.001,
+    exact: Exact = False,
+    threads: options.Threads = None,
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    as_json: Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Measure files again, at the baseline's settings, and fail (exit 1) where they grew or look worse."""
+    report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
+    options.set_threads(threads)
+    from gancodec import weights
+    from gancodec.evaluate.sizes import Tolerances, examine
+
+    old = _read(baseline)
+    known = _paths(old, baseline)
+    paths = _walk(inputs, baseline, known) if inputs else known
+    info = weights.get(old.model).info
+    tolerances = Tolerances(size_tolerance, psnr_tolerance, ms_ssim_tolerance)
+    findings: list[Finding] = []
+
+    def work(job: Job) -> None:
+        name = job.source
+        read = partial(_content, paths[name]) if os.path.exists(paths[name]) else None
+        found = examine(name, old.files.get(name), read, old.model, tolerances, max_pixels)
+        findings.append(found)
+        report.record(found.record)
+
+    code = report.run(lambda: [Job(name) for name in sorted(paths)], work)
+    failed = _tell(findings, exact, report, baseline)
+    if (here := info.entropy_hash.hex()) != old.entropy_hash:
+        code = report.fail(baseline, GicError(f"its {old.model} has hash {old.entropy_hash}, the one here {here}"))
+    raise typer.Exit(FAILED if failed else code)
+
+
+def _tell(findings: Sequence[Finding], exact: bool, report: Report, baseline: str) -> bool:
+    """Table, one line for every file that moved, and the summary; true where the check fails."""
+    from gancodec.evaluate.sizes import BETTER, summary
+
+    text, failed = summary(findings, exact)
+    if not report.as_json and not report.quiet:
+        _print_table(findings)
+    for finding in findings:
+        if finding.failed or (exact and finding.verdict == BETTER):
+            print(f"gancodec: {finding.name}: {finding.verdict}: {finding.why}", file=sys.stderr)
+        elif finding.verdict == BETTER:
+            report.say(f"{finding.name}: {finding.verdict}: {finding.why}")
+    report.say(text)
+    if any(finding.verdict == BETTER for finding in findings):
+        report.say(f"to keep what got better: gancodec sizes update {baseline}")
+    _write_summary(text, findings, report)
+    return failed
+
+
+@sizes.command()
+def update(
+    baseline: BaselineFile,
+    inputs: Measured = None,
+    bpp: encode.Bpp = None,
+    size: encode.Size = None,
+    n: encode.Parameter = None,
+    model: options.Model = None,
+    entropy: EntropyOption = None,
+    device: DeviceOption = None,
+    threads: options.Threads = None,
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    as_json: Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Measure files and write the baseline, which then holds exactly these files.
+
+    What is not given stays as an existing baseline has it; a new one has n = 0 and the default model.
+    """
+    given = _given(bpp=bpp, size=size, n=n, entropy=entropy, device=device)
+    report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
+    options.set_threads(threads)
+    from gancodec import weights
+    from gancodec.evaluate.sizes import measure
+
+    old = _read(baseline) if os.path.lexists(baseline) else None
+    paths = _to_update(inputs, baseline, old)
+    chosen = weights.get(model or (old.model if old is not None else None)).info
+    entries: dict[str, Entry] = {}
+
+    def work(job: Job) -> None:
+        content, settings = _content(paths[job.source]), _settings(job.source, old).changed(given)
+        entry = entries[job.source] = measure(job.source, content, settings, chosen.name, max_pixels)
+        report.say(f"{job.source}: {_figures(entry)}")
+        report.record({"file": job.source, **entry.record})
+
+    code = report.run(lambda: [Job(name) for name in sorted(paths)], work)
+    if code == 0:  # one failure, and the baseline stays as it is
+        _write(baseline, chosen, entries, old, report)
+    raise typer.Exit(code)
+
+
+def _given(**asked: object) -> dict[str, object]:
+    """The settings that were given."""
+    given = {key: value for key, value in asked.items() if value is not None}
+    if len({"bpp", "size", "n"} & set(given)) > 1:
+        raise UsageError("--bpp, --size and --n exclude each other")
+    return given
+
+
+def _to_update(inputs: list[str] | None, baseline: str, old: Baseline | None) -> dict[str, str]:
+    """Files, by name, that the new baseline is to hold."""
+    if inputs:
+        return _walk(inputs, baseline, {})
+    if old is None:
+        raise UsageError(f"{baseline} does not exist yet: name the files that it is to hold")
+    return _paths(old, baseline)
+
+
+def _write(baseline: str, model: ModelInfo, entries: dict[str, Entry], old: Baseline | None, report: Report) -> None:
+    """Write the baseline, whole or not at all, and tell what has left it."""
+    from gancodec.evaluate.sizes import dump, new_baseline
+
+    files.write(Job("", baseline), dump(new_baseline(model, entries)), files.Saving(overwrite=True))
+    for name in sorted(set(old.files if old is not None else ()) - set(entries)):
+        report.say(f"{name}: no longer in the baseline")
+    report.say(f"{baseline}: {len(entries)} file{'' if len(entries) == 1 else 's'}, model {model.name}")
+
+
+def _settings(name: str, old: Baseline | None) -> Settings:
+    """What an existing baseline has for this file, or for all others."""
+    from gancodec.evaluate.sizes import Settings
+
+    if old is None:
+        return Settings()
+    entry = old.files.get(name)
+    return old.shared() if entry is None or entry.settings is None else entry.settings
+
+
+def _figures(entry: Entry) -> str:
+    if entry.psnr is None:
+        return f"{entry.bytes} bytes"
+    return f"{entry.bytes} bytes, {entry.bpp:.4f} bpp, {entry.psnr:.2f} dB, MS-SSIM {entry.ms_ssim:.4f}"
+
+
+# --- names: relative to the baseline's folder, whatever the working folder is
+
+
+def _place(path: str) -> str:
+    """Absolute path; links among its folders are followed, so that two ways to one folder give one name."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def _paths(old: Baseline, baseline: str) -> dict[str, str]:
+    """Path of every file of a baseline by its name."""
+    root = os.path.dirname(_place(baseline))
+    return {name: os.path.normpath(os.path.join(root, name)) for name in old.files}
+
+
+def _walk(names: Iterable[str], baseline: str, known: dict[str, str]) -> dict[str, str]:
+    """Files, by name, of the arguments. Of a folder also those that are in the baseline and not there any more."""
+    root = os.path.dirname(_place(baseline))
+    found: dict[str, str] = {}
+    for argument in names:
+        if argument in ("", files.PIPE):
+            raise UsageError("standard input and empty names cannot be in a baseline: name a file")
+        inside: dict[str, str] = {}
+        if os.path.isdir(argument):
+            folder = os.path.realpath(argument)
+            inside = {name: path for name, path in known.items() if Path(path).is_relative_to(folder)}
+            found.update(inside)
+        try:
+            for source, _ in files.inputs([argument], SUFFIXES):
+                found[_relative(source, root)] = source
+        except UnreadablePicture:  # a folder without pictures; where the baseline knows some, they are missing
+            if not inside:
+                raise
+    return found
+
+
+def _relative(path: str, root: str) -> str:
+    try:
+        return os.path.relpath(_place(path), root).replace(os.sep, "/")
+    except ValueError as error:  # another drive
+        raise UsageError(f"{path}: no relative path leads there from the baseline; keep both on one drive") from error
+
+
+def _content(path: str) -> bytes:
+    """All of a file; UnreadablePicture where that cannot be had."""
+    with files.open_source(path) as handle:
+        try:
+            return handle.read()
+        except OSError as error:
+            raise UnreadablePicture(f"cannot be read: {error.strerror or error}") from error
+
+
+def _read(baseline: str) -> Baseline:
+    """Read a baseline; an error of exit code 3, with its name, where that cannot be done."""
+    from gancodec.evaluate.sizes import parse
+
+    if baseline in ("", files.PIPE):
+        raise UsageError("the baseline has to be a file, as its names are relative to its folder")
+    try:
+        return parse(_content(baseline))
+    except GicError as error:
+        raise type(error)(f"{baseline}: {error}") from error
+
+
+# --- tables
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    sides = (finding.before, finding.now)
+
+    def pair(key: str, style: str) -> list[str]:
+        values = [None if entry is None else getattr(entry, key) for entry in sides]
+        return ["" if value is None else format(value, style) for value in values]
+
+    change = "" if finding.change is None else f"{finding.change:+.2f} %"
+    quality = [*pair("psnr", ".2f"), *pair("ms_ssim", ".4f")]
+    return (finding.name, *pair("bytes", "d"), change, *quality, finding.verdict)
+
+
+def _print_table(findings: Iterable[Finding]) -> None:
+    """On a terminal a drawn table, elsewhere plain columns of any width."""
+    rows = [_row(finding) for finding in findings]
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+        for row in (COLUMNS, *rows):
+            cells = (
+                f"{cell:{'<' if i in LEFT else '>'}{width}}"
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            print("  ".join(cells).rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for number, title in enumerate(COLUMNS):
+        table.add_column(title, justify="left" if number in LEFT else "right", overflow="fold")
+    colours = {"ok": "", "better": "green"}
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1], colours.get(row[-1], "bold red")))
+    Console().print(table)
+
+
+def _write_summary(text: str, findings: Sequence[Finding], report: Report) -> None:
+    """Append a Markdown table to the job summary of GitHub Actions, where there is one."""
+    target = os.environ.get(SUMMARY)
+    if not target:
+        return
+    rule = ["---" if i in LEFT else "---:" for i in range(len(COLUMNS))]
+    rows = [COLUMNS, rule, *([*_row(f)[:-1], f"{f.verdict}: {f.why}" if f.why else f.verdict] for f in findings)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    try:
+        with open(target, "a", encoding="utf-8") as handle:
+            handle.write("\n".join([f"### File sizes: {text}", "", *lines, "", ""]))
+    except OSError as error:
+        report.warn(target, f"no summary: {error.strerror}")

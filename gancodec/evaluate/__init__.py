@@ -1,0 +1,1 @@
+"""Measuring codecs: real files, metrics, curves, plots and reports."""

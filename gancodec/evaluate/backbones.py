@@ -1,0 +1,287 @@
+"""Feature networks for perceptual metrics, from an explicit folder; nothing is ever downloaded.
+
+Files are looked for in the folder given with ``--backbones`` (and its `checkpoints/`), then among what torch.hub has
+downloaded earlier for other programs:
+
+==============================  ===========================================  =========================
+file                            network                                      columns
+==============================  ===========================================  =========================
+lpips_squeeze.safetensors       SqueezeNet 1.1 features and LPIPS heads      lpips-squeeze
+squeezenet1_1-b8a52dc0.pth      SqueezeNet 1.1 as torchvision has it         lpips-squeeze
+alexnet-owt-7be5be79.pth        AlexNet as torchvision has it                lpips-alex
+vgg16-397923af.pth              VGG-16 as torchvision has it                 lpips-vgg, dists-vgg16
+mobilenet_v2.safetensors        MobileNetV2 1.0, batch norm folded           fid*-, kid*-mobilenetv2
+pt_inception-2015-12-05-...pth  torch-fidelity's Inception v3                fid*-, kid*-inceptionv3
+==============================  ===========================================  =========================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gancodec.errors import GicError, MissingExtra
+
+SQUEEZE_LPIPS = "lpips_squeeze.safetensors"
+SQUEEZE, ALEX, VGG = "squeezenet1_1-b8a52dc0.pth", "alexnet-owt-7be5be79.pth", "vgg16-397923af.pth"
+MOBILENET = "mobilenet_v2.safetensors"
+INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
+Arrays = dict[str, Tensor]
+
+
+def find(folder: Path | None, name: str) -> Path | None:
+    """A weights file by its name, or None."""
+    places = [folder, folder / "checkpoints"] if folder else []
+    for place in (*places, Path(torch.hub.get_dir(), "checkpoints")):
+        if (place / name).is_file():
+            return place / name
+    return None
+
+
+@lru_cache(maxsize=16)
+def digest(path: Path) -> str:
+    """First 16 hex digits of a file's SHA-256, for reports."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+class Squeeze:
+    """SqueezeNet 1.1's seven taps for LPIPS, of (N, 3, H, W) normalised RGB."""
+
+    heads = "squeeze"
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+
+    def taps(self, x: Tensor) -> list[Tensor]:
+        """Activations after the first convolution and after the last fire module before each pool, and later ones."""
+        found = []
+        for place in range(13):
+            if place == 0:
+                x = _convolve(self.arrays, x, "features.0", stride=2).relu()
+            elif place in (2, 5, 8):
+                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            elif place > 2:
+                narrow = _convolve(self.arrays, x, f"features.{place}.squeeze").relu()
+                wide = (("expand1x1", 0), ("expand3x3", 1))
+                parts = [_convolve(self.arrays, narrow, f"features.{place}.{n}", padding=p) for n, p in wide]
+                x = torch.cat(parts, 1).relu()
+            if place in (1, 4, 7, 9, 10, 11, 12):
+                found.append(x)
+        return found
+
+
+class Alex:
+    """AlexNet's five taps (after each ReLU), of (N, 3, H, W) normalised RGB."""
+
+    heads = "alex"
+    LAYERS = ((0, 4, 2, False), (3, 1, 2, True), (6, 1, 1, True), (8, 1, 1, False), (10, 1, 1, False))
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+
+    def taps(self, x: Tensor) -> list[Tensor]:
+        """Each layer: place in torchvision's list, stride, padding, whether a pool comes before."""
+        found = []
+        for place, stride, padding, pools in self.LAYERS:
+            x = F.max_pool2d(x, 3, 2) if pools else x
+            x = _convolve(self.arrays, x, f"features.{place}", stride=stride, padding=padding).relu()
+            found.append(x)
+        return found
+
+
+class Vgg16:
+    """VGG-16's five taps (relu1_2, 2_2, 3_3, 4_3, 5_3), of (N, 3, H, W) normalised RGB."""
+
+    heads = "vgg"
+    STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+
+    def __init__(self, arrays: Arrays, pool: Callable[[Tensor], Tensor] = lambda x: F.max_pool2d(x, 2)) -> None:
+        self.arrays, self.pool = arrays, pool
+
+    def taps(self, x: Tensor) -> list[Tensor]:
+        """The last activation of each stage."""
+        found: list[Tensor] = []
+        for stage in self.STAGES:
+            x = self.pool(x) if found else x
+            for place in stage:
+                x = _convolve(self.arrays, x, f"features.{place}", padding=1).relu()
+            found.append(x)
+        return found
+
+
+NETS: dict[str, type[Squeeze] | type[Alex] | type[Vgg16]] = {"squeeze": Squeeze, "alex": Alex, "vgg": Vgg16}
+
+
+def _load(path: Path) -> Arrays:
+    """State of a network by parameter name, float32."""
+    if path.suffix == ".safetensors":
+        return {k: v.float() for k, v in load_file(path).items()}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {k: v.float() for k, v in state.items()}
+    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError) as error:
+        raise GicError(f"{path.name}: not a file of tensors: {str(error).splitlines()[0]}") from error
+
+
+def _convolve(arrays: Arrays, x: Tensor, name: str, **options: Any) -> Tensor:
+    return F.conv2d(x, arrays[f"{name}.weight"], arrays[f"{name}.bias"], **options)
+
+
+def _packaged(*parts: str) -> Arrays:
+    """Small trained heads that torchmetrics ships: the linear layers of LPIPS v0.1, alpha and beta of DISTS."""
+    try:
+        place = resources.files("torchmetrics.functional.image")
+    except ImportError as error:
+        raise MissingExtra("LPIPS and DISTS", "eval") from error
+    with resources.as_file(place.joinpath(*parts)) as path:
+        return _load(path)
+
+
+class Lpips(nn.Module):
+    """LPIPS v0.1 of two pictures (N, 3, H, W) in [0, 1]: (N,) distances.
+
+    References
+    ----------
+    .. [1] Zhang et al.: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, CVPR 2018.
+    """
+
+    SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the range [-1, 1]
+
+    def __init__(self, net: str, path: Path) -> None:
+        super().__init__()
+        self.net = NETS[net](_load(path))
+        heads = _packaged("lpips_models", f"{net}.pth")
+        self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(heads))]
+
+    def _taps(self, x: Tensor) -> list[Tensor]:
+        shift, scale = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.SHIFT, self.SCALE))
+        taps = self.net.taps((2 * x - 1 - shift) / scale)
+        return [tap / torch.sqrt(1e-8 + tap.square().sum(1, keepdim=True)) for tap in taps]
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Weighted squared differences of unit feature vectors, averaged over the sites, added up over the taps."""
+        pairs = zip(self._taps(a), self._taps(b), self.heads, strict=True)
+        return torch.stack([F.conv2d((p - q).square(), head).mean((1, 2, 3)) for p, q, head in pairs]).sum(0)
+
+
+class Dists(nn.Module):
+    """DISTS of two pictures (N, 3, H, W) in [0, 1]: (N,) distances.
+
+    References
+    ----------
+    .. [1] Ding et al.: Image Quality Assessment: Unifying Structure and Texture Similarity, TPAMI 2020.
+    """
+
+    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.net = Vgg16(_load(path), _l2_pool)
+        weights = _packaged("dists_models", "weights.pt")
+        total = weights["alpha"].sum() + weights["beta"].sum()
+        self.alpha, self.beta = weights["alpha"] / total, weights["beta"] / total
+
+    def _taps(self, x: Tensor) -> list[Tensor]:
+        mean, deviation = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.MEAN, self.DEVIATION))
+        return [x, *self.net.taps((x - mean) / deviation)]
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """1 - sum of texture (means) and structure (covariances) similarities over the channels of all taps."""
+        texture, structure = [], []
+        for p, q in zip(self._taps(a), self._taps(b), strict=True):
+            mean_p, mean_q = p.mean((2, 3)), q.mean((2, 3))
+            variance_p, variance_q = ((v.square().mean((2, 3)) - m.square()) for v, m in ((p, mean_p), (q, mean_q)))
+            covariance = (p * q).mean((2, 3)) - mean_p * mean_q
+            texture.append((2 * mean_p * mean_q + 1e-6) / (mean_p.square() + mean_q.square() + 1e-6))
+            structure.append((2 * covariance + 1e-6) / (variance_p + variance_q + 1e-6))
+        similarity = torch.cat(texture, 1) * self.alpha[:, :, 0, 0] + torch.cat(structure, 1) * self.beta[:, :, 0, 0]
+        return 1 - similarity.sum(1)
+
+
+def _l2_pool(x: Tensor) -> Tensor:
+    """Root of the Hann-weighted mean of squares, stride 2."""
+    taps = torch.hann_window(5, periodic=False)[1:-1]
+    kernel = torch.outer(taps, taps)
+    kernel = (kernel / kernel.sum()).to(x).expand(x.shape[1], 1, 3, 3)
+    return torch.sqrt(F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12)
+
+
+class MobileNetV2(nn.Module):
+    """Pooled features of MobileNetV2 1.0 with batch norm folded and TensorFlow's padding.
+
+    (N, 3, H, W) float in [0, 1], or uint8, to (N, 1280). Weights may be 8 bit: ``name.q``, ``.scale``, ``.zero``.
+
+    References
+    ----------
+    .. [1] Sandler et al.: MobileNetV2, CVPR 2018.
+    """
+
+    num_features = 1280  # torchmetrics asks for it
+    BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        stored = load_file(path)
+        self.arrays = {
+            name.removesuffix(".q"): _dequantised(stored, name)
+            for name in stored
+            if not name.endswith((".scale", ".zero"))
+        }
+        if "features.18.0.weight" not in self.arrays:
+            raise GicError(f"{path.name}: not the weights of a MobileNetV2")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of a batch."""
+        x = (x.float() / 255 if x.dtype == torch.uint8 else x) * 2 - 1
+        x = F.relu6(_convolve(self.arrays, _same(x, 2), "features.0.0", stride=2))
+        number = 0
+        for expansion, width, repeats, first_stride in self.BLOCKS:
+            for repeat in range(repeats):
+                number += 1
+                x = self._block(x, f"features.{number}.conv", expansion > 1, width, first_stride if repeat == 0 else 1)
+        return F.relu6(_convolve(self.arrays, x, "features.18.0")).mean((2, 3))
+
+    def _block(self, x: Tensor, name: str, expands: bool, width: int, stride: int) -> Tensor:
+        y, place = x, 0
+        if expands:
+            y, place = F.relu6(_convolve(self.arrays, y, f"{name}.0.0")), 1
+        y = _same(y, stride)
+        y = F.relu6(_convolve(self.arrays, y, f"{name}.{place}.0", stride=stride, groups=y.shape[1]))
+        y = _convolve(self.arrays, y, f"{name}.{place + 1}")
+        return x + y if stride == 1 and x.shape[1] == width else y
+
+
+def _dequantised(stored: dict[str, Tensor], name: str) -> Tensor:
+    value = stored[name].float()
+    if not name.endswith(".q"):
+        return value
+    base = name.removesuffix(".q")
+    zero = stored.get(f"{base}.zero", torch.zeros(1)).float()
+    return (value - zero) * stored[f"{base}.scale"].float().view(-1, 1, 1, 1)
+
+
+def _same(x: Tensor, stride: int) -> Tensor:
+    """TensorFlow's padding of a 3x3 window: the odd pixel goes to the bottom and to the right."""
+    high, wide = (max((-(-n // stride) - 1) * stride + 3 - n, 0) for n in x.shape[-2:])
+    return F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+
+
+def inception(path: Path) -> nn.Module:
+    """Inception v3 as torch-fidelity has it, 2048 features, through torchmetrics."""
+    try:
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
+        network: nn.Module = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).eval()
+        return network
+    except ImportError as error:
+        raise MissingExtra("fid-inceptionv3 (torch-fidelity)", "eval") from error

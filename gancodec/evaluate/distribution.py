@@ -1,0 +1,107 @@
+"""FID and KID between sets of patches, on a named feature network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gancodec.errors import MissingExtra
+from gancodec.evaluate import backbones
+
+Pixels = NDArray[np.uint8]
+SIDES = (256, 64)  # pixels
+BATCH = 64
+
+
+class Extractor:
+    """The best feature network at hand: Inception v3 (as published figures use), else MobileNetV2.
+
+    `name` is part of every column; figures of different networks must never be compared.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path = name, path
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, loaded once."""
+        return _network(self.name, self.path)
+
+    def features(self, pixels: Pixels, side: int) -> Tensor:
+        """(N, F) float64 features of the patches of a picture."""
+        patches = torch.from_numpy(np.stack(list(cut(pixels, side)))).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            parts = [self.network(patches[i : i + BATCH]) for i in range(0, len(patches), BATCH)]
+        return torch.cat([p.reshape(len(p), -1) for p in parts]).double()
+
+
+@lru_cache(maxsize=2)
+def _network(name: str, path: Path) -> nn.Module:
+    return backbones.inception(path) if name == "inceptionv3" else backbones.MobileNetV2(path)
+
+
+def extractor(folder: Path | None) -> Extractor | None:
+    """What the folder of --backbones allows."""
+    for name, file in (("inceptionv3", backbones.INCEPTION), ("mobilenetv2", backbones.MOBILENET)):
+        path = backbones.find(folder, file)
+        if path is not None:
+            return Extractor(name, path)
+    return None
+
+
+def cut(pixels: Pixels, side: int) -> Iterator[Pixels]:
+    """Patches of a picture as HiFiC cuts them: the grid, and the grid shifted by half a patch (its appendix A.7).
+
+    A side of the picture shorter than the patch yields nothing.
+    """
+    height, width = pixels.shape[:2]
+    for start in (0, side // 2):
+        for top in range(start, height - side + 1, side):
+            for left in range(start, width - side + 1, side):
+                yield pixels[top : top + side, left : left + side]
+
+
+def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, float]:
+    """FID and KID of two sets of features.
+
+    KID is the unbiased estimate over the whole sets (one subset), so it is deterministic and may be slightly below 0.
+    FID is biased upwards for sets that are not much larger than the number of features.
+
+    References
+    ----------
+    .. [1] Heusel et al., NeurIPS 2017 (FID); Binkowski et al., ICLR 2018 (KID: cubic polynomial kernel).
+    """
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+        from torchmetrics.image.kid import KernelInceptionDistance
+    except ImportError as error:
+        raise MissingExtra("FID and KID", "eval") from error
+    a, b = torch.cat(list(real)), torch.cat(list(decoded))
+    through = _Through(a.shape[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that KID keeps all features, which are here already
+        fid = FrechetInceptionDistance(feature=through, normalize=True).set_dtype(torch.float64)
+        kid = KernelInceptionDistance(feature=through, subsets=1, subset_size=min(len(a), len(b)), normalize=True)
+    for features, is_real in ((a, True), (b, False)):
+        fid.update(features, real=is_real)
+        kid.update(features, real=is_real)
+    return {"fid": float(fid.compute()), "kid": float(kid.compute()[0])}
+
+
+class _Through(nn.Module):
+    """Stands where torchmetrics expects a network: the features are there already."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.num_features = count
+
+    def forward(self, features: Tensor) -> Tensor:
+        """As given."""
+        return features

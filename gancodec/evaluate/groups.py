@@ -1,0 +1,59 @@
+"""Figures of whole sets of decoded pictures: FID and KID on patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gancodec import imageio
+from gancodec.evaluate import backbones, codecs
+from gancodec.evaluate.distribution import SIDES, Extractor, distances, extractor
+from gancodec.evaluate.job import Plan
+
+LEAST_PATCHES = 2  # a covariance needs two
+
+
+def fingerprint(folder: Path | None) -> str:
+    """Network and hash behind the columns; empty where there is none."""
+    found = extractor(folder)
+    return f"{found.name}, {found.path.name}, sha256 {backbones.digest(found.path)}" if found else ""
+
+
+def columns(folder: Path | None) -> tuple[str, ...]:
+    """Names of the figures, with side of the patches and network."""
+    found = extractor(folder)
+    return tuple(f"{kind}{side}-{found.name}" for side in SIDES for kind in ("fid", "kid")) if found else ()
+
+
+def measure(
+    key: str, plan: Plan, codec: str, realism: float, pairs: Sequence[tuple[str, str]]
+) -> tuple[str, dict[str, float]]:
+    """FID and KID between originals and decoded files, given as (original, coded file) paths; with `key` back.
+
+    A set with fewer than two patches of a size has no figure for it.
+    """
+    found = extractor(plan.backbones)
+    if found is None:
+        return key, {}
+    coder = codecs.get(codec, plan.device, realism)
+    decoded = [coder.decode(Path(file).read_bytes()) for _, file in pairs]
+    figures: dict[str, float] = {}
+    for side in SIDES:
+        real = [_original(found.name, found.path, path, side, plan.max_pixels) for path, _ in pairs]
+        if sum(len(r) for r in real) < LEAST_PATCHES:
+            continue
+        made = [found.features(pixels, side).float() for pixels in decoded]
+        result = distances([r.double() for r in real], [m.double() for m in made])
+        figures |= {f"{kind}{side}-{found.name}": value for kind, value in result.items()}
+    return key, figures
+
+
+@lru_cache(maxsize=256)
+def _original(name: str, weights: Path, path: str, side: int, max_pixels: int) -> Tensor:
+    """Features of an original, kept for the next codec."""
+    features = Extractor(name, weights).features(imageio.load(path, max_pixels).rgb, side)
+    return features.to(torch.float32)

@@ -1,0 +1,166 @@
+"""Metrics of one decoded picture, by column name. A column that needs a network always names it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gancodec import metrics
+from gancodec.errors import MissingExtra
+from gancodec.evaluate import backbones
+from gancodec.saliency import saliency_map
+
+Pixels = NDArray[np.uint8]
+Metric = Callable[[Pixels, Pixels], float | None]
+SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # pixels: the least that the window, and five scales of it, need
+LPIPS_SIDE = 32
+LPIPS_FILES = {
+    "squeeze": (backbones.SQUEEZE_LPIPS, backbones.SQUEEZE),
+    "alex": (backbones.ALEX,),
+    "vgg": (backbones.VGG,),
+}
+
+
+class Column(NamedTuple):
+    """A metric as a column: which way is better, decimals to show, and what it is."""
+
+    name: str
+    label: str
+    better: str
+    digits: int
+    hint: str
+
+
+COLUMNS = (
+    Column("psnr", "PSNR dB", "higher", 2, "peak signal-to-noise ratio over RGB"),
+    Column("ms-ssim", "MS-SSIM", "higher", 4, "multi-scale SSIM, mean over R, G and B (pytorch-msssim)"),
+    Column("ms-ssim-db", "MS-SSIM dB", "higher", 2, "-10 log10(1 - MS-SSIM)"),
+    Column("ssim", "SSIM", "higher", 4, "single-scale SSIM, mean over R, G and B (pytorch-msssim)"),
+    Column("psnr-saliency", "PSNR sal. dB", "higher", 2, "PSNR with the squared error weighted by saliency"),
+    Column("ms-ssim-saliency", "MS-SSIM sal.", "higher", 4, "MS-SSIM with its maps weighted by saliency"),
+    Column("lpips-squeeze", "LPIPS squeeze", "lower", 4, "LPIPS v0.1, SqueezeNet 1.1"),
+    Column("lpips-alex", "LPIPS alex", "lower", 4, "LPIPS v0.1, AlexNet"),
+    Column("lpips-vgg", "LPIPS vgg", "lower", 4, "LPIPS v0.1, VGG-16"),
+    Column("dists-vgg16", "DISTS", "lower", 4, "DISTS, VGG-16"),
+)
+FACTS = (
+    Column("ratio", "ratio", "higher", 1, "compression ratio: bytes of the raw 24-bit pixels over bytes of the file"),
+    Column("hq-ratio", "HQ area", "", 3, "share of the picture's blocks that get more bits than the average block"),
+)
+
+
+class Meter:
+    """Every metric that can be had here.
+
+    Parameters
+    ----------
+    folder : Path or None
+        With the weights of feature networks.
+    saliency : str
+        Method behind the weighted metrics.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Names of what `measure` returns.
+    absent : tuple of str
+        What is left out and why, one line each.
+    used : dict of str to str
+        Column to its backbone's file and hash.
+    """
+
+    def __init__(self, folder: Path | None, saliency: str = "combined") -> None:
+        self.saliency = saliency
+        self.used: dict[str, str] = {}
+        self.absent: tuple[str, ...] = ()
+        self._perceptual: dict[str, Metric] = {}
+        for net, files in LPIPS_FILES.items():
+            self._add(f"lpips-{net}", [backbones.find(folder, f) for f in files], files, net)
+        self._add("dists-vgg16", [backbones.find(folder, backbones.VGG)], (backbones.VGG,), "")
+        plain = [c.name for c in COLUMNS if not c.name.startswith(("lpips", "dists"))]
+        self.columns = (*plain, *self._perceptual)
+
+    def _add(self, column: str, found: list[Path | None], files: tuple[str, ...], net: str) -> None:
+        path = next((p for p in found if p is not None), None)
+        if path is None:
+            self.absent += (f"{column}: left out, no {' or '.join(files)} in the folder of --backbones",)
+            return
+        self.used[column] = f"{path.name}, sha256 {backbones.digest(path)}"
+        self._perceptual[column] = _Distance(path, net)
+
+    def fingerprint(self) -> str:
+        """Whatever changes when the figures may change."""
+        return f"{self.columns} {sorted(self.used.items())} {self.saliency}"
+
+    def measure(self, original: Pixels, decoded: Pixels) -> dict[str, float | None]:
+        """All columns for a pair of (H, W, 3) uint8 pictures; None where a picture is too small for a metric."""
+        if original.shape != decoded.shape:
+            raise ValueError(f"decoded {decoded.shape} is not the size of the original {original.shape}")
+        similarity = ms_ssim(original, decoded)
+        weight = saliency_map(original, self.saliency)
+        figures = {
+            "psnr": metrics.psnr(original, decoded),
+            "ms-ssim": similarity,
+            "ms-ssim-db": None if similarity is None else decibel(similarity),
+            "ssim": ssim(original, decoded),
+            "psnr-saliency": metrics.psnr(original, decoded, weight),
+            "ms-ssim-saliency": None if similarity is None else metrics.ms_ssim(original, decoded, weight),
+        }
+        return figures | {name: metric(original, decoded) for name, metric in self._perceptual.items()}
+
+
+class _Distance:
+    """A perceptual distance whose network is loaded at the first use."""
+
+    def __init__(self, path: Path, net: str) -> None:
+        self.path, self.net = path, net
+
+    def __call__(self, original: Pixels, decoded: Pixels) -> float | None:
+        if min(original.shape[:2]) < LPIPS_SIDE:
+            return None
+        with torch.inference_mode():
+            return float(_network(self.path, self.net)(_unit(decoded), _unit(original)))
+
+
+@lru_cache(maxsize=8)
+def _network(path: Path, net: str) -> torch.nn.Module:
+    return backbones.Lpips(net, path) if net else backbones.Dists(path)
+
+
+def _unit(pixels: Pixels) -> torch.Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float in [0, 1]."""
+    return torch.tensor(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def ms_ssim(a: Pixels, b: Pixels) -> float | None:
+    """MS-SSIM by pytorch-msssim; None for pictures with a side under 161 pixels, which have no five scales."""
+    if min(a.shape[:2]) < MS_SSIM_SIDE:
+        return None
+    return float(_msssim().ms_ssim(_unit(a), _unit(b), data_range=1.0))
+
+
+def ssim(a: Pixels, b: Pixels) -> float | None:
+    """SSIM by pytorch-msssim; None for pictures with a side under 11 pixels."""
+    if min(a.shape[:2]) < SSIM_SIDE:
+        return None
+    return float(_msssim().ssim(_unit(a), _unit(b), data_range=1.0))
+
+
+def _msssim() -> Any:
+    try:
+        import pytorch_msssim
+    except ImportError as error:
+        raise MissingExtra("MS-SSIM", "eval") from error
+    return pytorch_msssim
+
+
+def decibel(similarity: float) -> float:
+    """A similarity in [0, 1] as dB; infinite at 1."""
+    return math.inf if similarity >= 1 else -10 * math.log10(1 - similarity)

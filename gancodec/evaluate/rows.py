@@ -1,0 +1,131 @@
+"""Results as rows: one for each picture, codec and point; kept in a file that grows while the work goes on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gancodec import atomic
+
+RATE, SETTING = "rate", "setting"
+
+
+class Point(NamedTuple):
+    """What is asked of a codec: bits per pixel of the file (`kind` "rate"), or one of its settings ("setting")."""
+
+    kind: str
+    value: float
+
+    @property
+    def label(self) -> str:
+        """As in folder names and tables."""
+        return f"{self.value:g} bpp" if self.kind == RATE else f"setting {self.value:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture in one codec at one point.
+
+    Attributes
+    ----------
+    key : str
+        Hash of all that the figures depend on; the same key is never measured twice.
+    reached : {"yes", "nearest", "no", "error"}
+    bytes, bpp : int, float
+        Of the whole file; of the codec's nearest file where the rate is not reached.
+    encode_s, search_s, decode_s : float
+        Warm: after a first picture, in a process that goes on.
+    figures : dict of str to float
+        By column name; None where a picture is too small.
+    file : str
+        The coded file, relative to the folder of results.
+    """
+
+    key: str
+    picture: str
+    codec: str
+    kind: str
+    asked: float
+    reached: str
+    width: int = 0
+    height: int = 0
+    setting: float | None = None
+    unit: str = ""
+    bytes: int | None = None
+    bpp: float | None = None
+    encode_s: float | None = None
+    search_s: float | None = None
+    decode_s: float | None = None
+    figures: dict[str, float | None] = field(default_factory=dict)
+    file: str = ""
+    error: str = ""
+
+    @property
+    def point(self) -> Point:
+        """What was asked."""
+        return Point(self.kind, self.asked)
+
+    @property
+    def measured(self) -> bool:
+        """Does it count in means?"""
+        return self.reached in ("yes", "nearest")
+
+
+def key_of(*parts: object) -> str:
+    """Short hash of everything that a result depends on."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+
+
+class Log:
+    """Rows in a JSON Lines file, appended as they come; what a killed run wrote is there for the next one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[str, dict[str, Any]] = {}
+        if path.is_file():
+            for line in path.read_bytes().splitlines():
+                record = _parsed(line)
+                if record is not None:
+                    self.records[record["key"]] = record
+
+    def add(self, records: Iterable[dict[str, Any]]) -> None:
+        """Append whole lines; a line cut before them stays alone."""
+        text = ""
+        for record in records:
+            self.records[record["key"]] = record
+            text += json.dumps(record) + "\n"
+        cut = self.path.is_file() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
+        with open(self.path, "a", encoding="utf-8") as handle:
+            handle.write("\n" * bool(cut) + text)
+
+    def rows(self) -> dict[str, Row]:
+        """Rows by key."""
+        return {key: Row(**record) for key, record in self.records.items()}
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """None for the line that an interruption cut."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "key" in record else None
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Tidy table: one line a row, one column a figure."""
+    figures = list(dict.fromkeys(name for row in rows for name in row.figures))
+    plain = [name for name in Row.__dataclass_fields__ if name not in ("figures", "key")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*plain, *figures])
+    for row in rows:
+        values = asdict(row)
+        writer.writerow([*(values[name] for name in plain), *(row.figures.get(name) for name in figures)])
+    atomic.replace(path, text.getvalue().encode())

@@ -1,0 +1,207 @@
+"""An evaluation from start to end: plan, work in processes, resume, and the figures that need a whole set."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from gancodec import imageio
+from gancodec.errors import GicError, UsageError
+from gancodec.evaluate import codecs, groups, speed
+from gancodec.evaluate.job import Job, Plan, Source, keys, run
+from gancodec.evaluate.rows import Log, Row, key_of
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Progress(Protocol):
+    """Told of stages and of what is done."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A new stage of `total` steps begins."""
+        ...
+
+    def step(self) -> None:
+        """One step is done."""
+        ...
+
+
+@dataclass
+class Outcome:
+    """Everything measured.
+
+    rows : of every picture, codec and point, in the order asked; broken pictures have one row each.
+    sets : figures of whole sets of pictures (FID, KID) by (codec, kind, asked).
+    speed : seconds and memory by codec, on an otherwise idle machine.
+    """
+
+    plan: Plan
+    sources: list[Source]
+    rows: list[Row] = field(default_factory=list)
+    broken: list[Row] = field(default_factory=list)
+    sets: dict[tuple[str, str, float], dict[str, float]] = field(default_factory=dict)
+    speed: dict[str, speed.Figures] = field(default_factory=dict)
+
+
+def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Source], list[Row]]:
+    """Readable pictures with unique names, and a row for each broken one.
+
+    `paths` are (file, name) pairs; names lose their suffix, and folders in them become part of the name.
+    """
+    good, broken, taken = [], [], set()
+    for path, relative in paths:
+        stem = os.path.splitext(relative)[0].replace(os.sep, "_")
+        name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(paths) + 2))) if n not in taken)
+        taken.add(name)
+        try:
+            imageio.load(path, plan.max_pixels)
+            good.append(Source(path, name, hashlib.sha256(Path(path).read_bytes()).hexdigest()))
+        except (GicError, OSError) as error:
+            broken.append(Row(key_of(path), name, "", "", 0, "error", error=" ".join(str(error).split())))
+    return good, broken
+
+
+def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: Progress) -> Outcome:
+    """Measure all pictures in all codecs; what the folder of results holds already is not done again.
+
+    Raises UsageError where there is nothing to measure, GicError where a worker process dies.
+    """
+    for name, realism in plan.codecs:
+        codecs.get(name, plan.device, realism)  # a codec that is not there is said before any work
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    sources, broken = sources_of(paths, plan)
+    if not sources:
+        raise UsageError(f"no picture to measure: {broken[0].picture}: {broken[0].error}" if broken else "no pictures")
+    outcome = Outcome(plan, sources, broken=broken)
+    with _pool(jobs) as submit:
+        outcome.rows = _rows(plan, sources, submit, progress)
+        outcome.sets = _sets(plan, outcome, submit, progress)
+    outcome.speed = _speed(plan, outcome, progress)
+    return outcome
+
+
+Submit = Callable[..., "Future[Any]"]
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[Submit]:
+    """Worker processes that share the cores; with one job the work is done here."""
+    if jobs <= 1:
+        yield _at_once
+        return
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, threads))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, initializer=_quiet_worker)
+    try:
+        yield pool.submit
+    except BrokenProcessPool as error:
+        raise GicError("a worker process died (out of memory?); run again to go on, with fewer --jobs") from error
+    finally:
+        # After an interruption the workers are in the middle of something that nobody wants any more.
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _quiet_worker() -> None:
+    """Ctrl-C goes to every process of the terminal; only the parent should answer it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _at_once(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(work(*arguments))
+    return future
+
+
+def _rows(plan: Plan, sources: Sequence[Source], submit: Submit, progress: Progress) -> list[Row]:
+    log = Log(plan.folder / "rows.jsonl")
+    done = {key for key, row in log.rows().items() if row.reached != "error" and _still_there(plan, row)}
+    order: list[str] = []
+    tasks: list[tuple[Job, frozenset[str]]] = []
+    for source in sources:
+        for name, realism in plan.codecs:
+            job = Job(source, name, realism)
+            wanted = list(keys(plan, job))
+            order += wanted
+            if not set(wanted) <= done:
+                tasks.append((job, frozenset(wanted) - done))
+    progress.stage("pictures x codecs", len(tasks))
+    for result in _results(submit, run, [(plan, *task) for task in tasks]):
+        log.add(asdict(row) for row in result)
+        progress.step()
+    rows = log.rows()
+    return [rows[key] for key in order]
+
+
+def _still_there(plan: Plan, row: Row) -> bool:
+    return not row.file or (plan.folder / row.file).is_file()
+
+
+def _results(submit: Submit, work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """Results as they come. Here and now where there is no pool, so that each is kept before the next begins."""
+    if submit is _at_once:
+        for task in tasks:
+            yield work(*task)
+        return
+    for future in as_completed([submit(work, *task) for task in tasks]):
+        yield future.result()
+
+
+def _sets(
+    plan: Plan, outcome: Outcome, submit: Submit, progress: Progress
+) -> dict[tuple[str, str, float], dict[str, float]]:
+    log = Log(plan.folder / "sets.jsonl")
+    paths = {source.name: source.path for source in outcome.sources}
+    work: list[tuple[Any, ...]] = []
+    order: dict[tuple[str, str, float], str] = {}
+    for name, realism in plan.codecs:
+        codec = codecs.get(name, plan.device, realism)
+        for point in plan.points(codec):
+            mine = [r for r in outcome.rows if r.codec == codec.name and r.point == point and r.measured]
+            if len(mine) < len(outcome.sources):
+                continue  # figures of a part of the set cannot be compared with those of the whole
+            key = key_of(sorted(r.key for r in mine), groups.fingerprint(plan.backbones))
+            order[(codec.name, point.kind, point.value)] = key
+            if key not in log.records:
+                pairs = [(paths[r.picture], str(plan.folder / r.file)) for r in mine]
+                work.append((key, plan, name, realism, pairs))
+    progress.stage("sets of patches", len(work) if groups.fingerprint(plan.backbones) else 0)
+    if groups.fingerprint(plan.backbones):
+        for key, figures in _results(submit, groups.measure, work):
+            log.add([{"key": key, "figures": figures}])
+            progress.step()
+    return {place: log.records[key]["figures"] for place, key in order.items() if key in log.records}
+
+
+def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.Figures]:
+    """Each codec alone on the machine, on the first picture, at the middle one of its points."""
+    log = Log(plan.folder / "speed.jsonl")
+    progress.stage("speed", len(plan.codecs))
+    found = {}
+    first = outcome.sources[0]
+    for name, realism in plan.codecs:
+        codec = codecs.get(name, plan.device, realism)
+        rows = [r for r in outcome.rows if r.codec == codec.name and r.picture == first.name and r.measured]
+        if rows:
+            row = rows[len(rows) // 2]
+            key = key_of("speed", row.key)
+            if key not in log.records:
+                figures = speed.measure(name, realism, plan, first.path, float(row.setting or 0))
+                log.add([{"key": key, "figures": figures, "picture": first.name, "bpp": row.bpp}])
+            found[codec.name] = log.records[key]["figures"]
+        progress.step()
+    return found
