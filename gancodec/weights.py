@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gancodec.errors import MissingWeights
+from gancodec import atomic
+from gancodec.errors import GicError, MissingWeights
 
 if TYPE_CHECKING:  # numpy takes longer to import than `gancodec info` takes
     import numpy as np
@@ -109,6 +110,22 @@ def find(key: str | int | None) -> ModelInfo:
     raise MissingWeights(
         f"model {key}: unknown; installed: {', '.join(m.name for m in models if m.installed) or 'none'}"
     )
+
+
+def store_calibration(name: str, values: dict[str, float]) -> Path:
+    """Add `values` to the calibration of a model in the manifest; its other entries and its weights stay.
+
+    Raises MissingWeights for an unknown model, GicError where the manifest cannot be written.
+    """
+    find(name)
+    path = folder() / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["models"][name]["calibration"].update(values)
+    try:
+        atomic.replace(path, (json.dumps(manifest, indent=2) + "\n").encode())
+    except OSError as error:
+        raise GicError(f"{path} cannot be written: {error.strerror or error}") from error
+    return path
 
 
 _loaded: dict[str, Weights] = {}  # by SHA-256: what is built from weights is cached by their identity

@@ -16,10 +16,14 @@ import typer
 from gancodec import __version__
 from gancodec.cli.decode import decode
 from gancodec.cli.encode import encode
+from gancodec.cli.evaluate import evaluate
 from gancodec.cli.info import info
+from gancodec.cli.inspect import inspect
 from gancodec.cli.models import known, models
 from gancodec.cli.report import INTERRUPTED, describe
+from gancodec.cli.sizes import sizes
 from gancodec.cli.train import train
+from gancodec.cli.tune_curve import tune_curve
 from gancodec.cli.verify import verify
 from gancodec.container import spec
 
@@ -30,13 +34,16 @@ A decoded picture may contain synthesised detail that was not in the original. D
 mislead: medicine, evidence, documents.
 
 Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input unreadable, damaged or not supported,
-4 model missing, 5 size out of reach with --strict, 6 output exists, 130 interrupted.
+4 model or optional package missing, 5 size out of reach with --strict, 6 output exists, 130 interrupted.
 """
 
 # Plain help: drawing it with rich would double the time that --help takes.
 app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
-for command in (encode, decode, info, verify, models):
+for command in (encode, decode, info, verify, models, inspect):
     app.command()(command)
+app.command("eval")(evaluate)
+app.command("tune-curve")(tune_curve)
+app.add_typer(sizes)
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gancodec import container
 from gancodec.codec import rate
+from gancodec.codec.curve import TunabilityCurve
 from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
 from gancodec.container import MAX_PIXELS, Container, Header
 from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError
@@ -111,13 +112,13 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     target = _check(options, picture.geometry)
     analysis = codec.analyse(picture.rgb)
     info = codec.weights.info
-    streams: dict[float, tuple[bytes, int]] = {}
+    streams: dict[tuple[float, int], tuple[bytes, int]] = {}
     # All but the IMAGE chunk costs the same at every n: metadata and alpha are deflated twice, not once a probe.
     fixed = len(_wrap((b"", 0), picture, info, 0.0, options))
 
-    def size_at(n: float) -> int:
-        stream = codec.code(analysis, picture.geometry, n, options.entropy)
-        streams[n] = stream.data, stream.level_shift
+    def size_at(n: float, nudge: int = 0) -> int:
+        stream = codec.code(analysis, picture.geometry, n, options.entropy, nudge)
+        streams[n, nudge] = stream.data, stream.level_shift
         return fixed + container.chunk_size(len(stream.data)) - container.chunk_size(0)
 
     if target is None:
@@ -125,7 +126,7 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
         found = rate.Found(n, size_at(n), 1, True)
     else:
         found = _search(size_at, target, fixed, picture.geometry, info)
-    data = _wrap(streams[found.n], picture, info, found.n, options)
+    data = _wrap(streams[found.n, found.nudge], picture, info, found.n, options)
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
     if options.strict and not hit:
@@ -133,13 +134,12 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     return Encoded(data, found.n, bpp, found.probes, hit, picture.notices)
 
 
-def _search(
-    size_at: Callable[[float], int], target: int, fixed: int, geometry: Geometry, info: ModelInfo
-) -> rate.Found:
+def _search(size_at: Callable[..., int], target: int, fixed: int, geometry: Geometry, info: ModelInfo) -> rate.Found:
     """Search n from where the tunability curve of the weights sends it."""
-    intercept, slope = info.calibration["log_bpp_at_0"], info.calibration["log_bpp_slope"]
+    curve = TunabilityCurve.from_calibration(info.calibration)
     wanted = max(8 * (target - fixed), 1) / math.prod(geometry.padded)
-    return rate.search(size_at, target, (math.log(wanted) - intercept) / slope, slope, N_BOUNDS, fixed)
+    guess = curve.n_at(math.log(wanted), N_BOUNDS)
+    return rate.search(size_at, target, guess, curve.slope(guess), N_BOUNDS, fixed, size_at)
 
 
 def _check(options: EncodeOptions, geometry: Geometry) -> int | None:

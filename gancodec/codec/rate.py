@@ -9,17 +9,19 @@ from typing import NamedTuple
 TOLERANCE = 0.01  # a file within 1 % below the target is a hit
 AIM = 0.996  # where in that window to aim: most of the room left for what the curve gets wrong
 MAX_PROBES = 8
+STUCK = 0.007  # between the n on both sides of the target: closer, and sizes jump from one to the other
 WORDS = 8  # bytes: range-coded streams grow by whole words, so this close to a target is as near as it gets
 
 
 class Found(NamedTuple):
-    """Best n, its size in bytes, the sizes tried, and whether the size is at most the target and within tolerance
-    below it."""
+    """Best n and nudge, their size in bytes, the sizes tried, and whether the size is at most the target and within
+    tolerance below it."""
 
     n: float
     size: int
     probes: int
     hit: bool
+    nudge: int = 0
 
 
 def search(
@@ -29,11 +31,13 @@ def search(
     slope: float,
     bounds: tuple[float, float],
     fixed: int = 0,
+    nudged: Callable[[float, int], int] | None = None,
 ) -> Found:
     """Find n so that size_of(n) is within 1 % below `target`.
 
     Safeguarded secant in log rate; the sizes need not be monotone in n. Of the sizes tried the largest not above the
-    target wins, or the smallest of all where every one is above.
+    target wins, or the smallest of all where every one is above. Where the sizes jump over the target, the probes that
+    are left go to nudges.
 
     Parameters
     ----------
@@ -47,11 +51,13 @@ def search(
         Smallest and largest n.
     fixed : int
         Bytes that do not depend on n (metadata, alpha), so that the curve is fitted to the rest.
+    nudged : callable, optional
+        n and a nudge 1, 2, ... to bytes: files of about the same size as at nudge 0.
     """
     low, high = bounds
     tried: dict[float, int] = {}
     n = min(max(guess, low), high)
-    while len(tried) < MAX_PROBES:
+    while len(tried) < MAX_PROBES and not (nudged and _jumps(tried, target)):
         tried[n] = size_of(n)
         if _is_hit(tried[n], target) or _at_the_end(n, tried, target, bounds):
             break
@@ -60,7 +66,28 @@ def search(
             n = _beside(n, tried, bounds)
     within = {n: size for n, size in tried.items() if size <= target}
     best = max(within, key=within.__getitem__) if within else min(tried, key=tried.__getitem__)
-    return Found(best, tried[best], len(tried), _is_hit(tried[best], target))
+    found = Found(best, tried[best], len(tried), _is_hit(tried[best], target))
+    return _nudge(found, nudged, target, slope, fixed) if nudged and not found.hit and _jumps(tried, target) else found
+
+
+def _jumps(tried: dict[float, int], target: int) -> bool:
+    """Whether two n next to each other lie on both sides of the target."""
+    above = max((n for n, size in tried.items() if size > target), default=-math.inf)
+    below = min((n for n, size in tried.items() if size <= target), default=math.inf)
+    return 0 < below - above < STUCK and not any(_is_hit(size, target) for size in tried.values())
+
+
+def _nudge(found: Found, nudged: Callable[[float, int], int], target: int, slope: float, fixed: int) -> Found:
+    """Try nudges beside the best n, each corrected by what the last one gave, until one hits or no probe is left."""
+    first = probes = found.probes
+    n, aim = found.n, math.log(max(target * AIM - fixed, 1.0))
+    while probes < MAX_PROBES and not found.hit:
+        probes += 1
+        size = nudged(n, probes - first)
+        if found.size < size <= target:
+            found = Found(n, size, probes, _is_hit(size, target), probes - first)
+        n += (aim - math.log(max(size - fixed, 1))) / slope
+    return found._replace(probes=probes)
 
 
 def _is_hit(size: int, target: int) -> bool:

@@ -137,13 +137,13 @@ def _convolve(arrays: Arrays, x: Tensor, name: str, **options: Any) -> Tensor:
     return F.conv2d(x, arrays[f"{name}.weight"], arrays[f"{name}.bias"], **options)
 
 
-def _packaged(*parts: str) -> Arrays:
+def _packaged(folder: str, name: str) -> Arrays:
     """Small trained heads that torchmetrics ships: the linear layers of LPIPS v0.1, alpha and beta of DISTS."""
     try:
         place = resources.files("torchmetrics.functional.image")
     except ImportError as error:
         raise MissingExtra("LPIPS and DISTS", "eval") from error
-    with resources.as_file(place.joinpath(*parts)) as path:
+    with resources.as_file(place / folder / name) as path:
         return _load(path)
 
 

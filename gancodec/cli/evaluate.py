@@ -1,0 +1,269 @@
+"""``gancodec eval``: our models beside other codecs, on real files."""
+
+from __future__ import annotations
+
+import fnmatch
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gancodec.cli import files, options
+from gancodec.cli.report import FAILED, Report
+from gancodec.errors import GicError, UsageError
+
+if TYPE_CHECKING:
+    from gancodec.evaluate.context import Context
+    from gancodec.evaluate.curves import Curve
+    from gancodec.evaluate.job import Plan
+
+LINE_EVERY = 30  # seconds between lines of progress where standard error is no terminal
+TERMINAL = ("codec", "point", "reached", "bpp", "psnr", "ms-ssim", "ssim", "lpips-squeeze", "lpips-alex", "dists-vgg16")
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers of a comma-separated list."""
+    return [options.parse_number(part) for part in text.split(",") if part.strip()]
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of results; a run that was stopped goes on.")]
+Codecs = Annotated[
+    str | None,
+    typer.Option("--codecs", metavar="A,B", help="Models and peers: gic, jpeg, webp, jp2, avif, jxl, heic, bpg, vvc."),
+]
+Rates = Annotated[str, typer.Option("--bpp", metavar="X,Y", help="Rates that every picture is brought to.")]
+Sweep = Annotated[bool, typer.Option("--sweep", help="Also each codec's own settings, the same for all pictures.")]
+Beta = Annotated[
+    str, typer.Option("--beta", metavar="X,Y", help="Realism of our decoder, 0 .. 1; several make columns.")
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Worker processes.")]
+Backbones = Annotated[
+    Path | None,
+    typer.Option("--backbones", metavar="DIR", help="Weights of feature networks (LPIPS, DISTS, FID, KID)."),
+]
+Anchors = Annotated[
+    list[Path] | None, typer.Option("--anchors", metavar="FILE", help="Published curves: CSV or CompressAI's JSON.")
+]
+Overlay = Annotated[
+    list[str] | None, typer.Option("--overlay", metavar="NAME", help="Anchors to draw; * and ? are wild.")
+]
+Against = Annotated[
+    list[str] | None,
+    typer.Option("--against", metavar="NAME", help="Codecs or anchors for BD-rates; * and ? are wild."),
+]
+Show = Annotated[int, typer.Option("--show", min=0, metavar="N", help="Pictures in the HTML report.")]
+Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Heading of the reports.")]
+Targets = Annotated[
+    Path | None, typer.Option("--targets", metavar="FILE", help="JSON file of bars to reach; makes a table of gaps.")
+]
+Publish = Annotated[
+    Path | None, typer.Option("--publish", metavar="PREFIX", help="Also PREFIX.md, PREFIX.json and plots, no pictures.")
+]
+Insert = Annotated[
+    Path | None, typer.Option("--insert", metavar="FILE", help="Put the table of --targets between the marks in FILE.")
+]
+Method = Annotated[
+    str, typer.Option("--saliency", metavar="METHOD", help="Weights of psnr-saliency, ms-ssim-saliency.")
+]
+
+
+def evaluate(
+    inputs: options.Pictures,
+    out: Out,
+    codecs: Codecs = None,
+    bpp: Rates = "0.05,0.1,0.2,0.4",
+    sweep: Sweep = False,
+    beta: Beta = "0",
+    device: options.DeviceOption = "auto",
+    jobs: Jobs = 1,
+    backbones: Backbones = None,
+    saliency: Method = "combined",
+    anchors: Anchors = None,
+    overlay: Overlay = None,
+    against: Against = None,
+    show: Show = 3,
+    title: Title = None,
+    targets: Targets = None,
+    publish: Publish = None,
+    insert: Insert = None,
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Measure codecs on pictures: real files, decoded again, at matched rates.
+
+    Writes a CSV file, JSON, CompressAI's JSON, plots, Markdown and one HTML page into --out.
+    """
+    report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
+    if insert is not None and targets is None:
+        raise UsageError("--insert needs --targets")
+    plan = _plan(codecs, bpp, sweep, beta, device, out, backbones, saliency, max_pixels)
+    published = _published(anchors)
+    from gancodec.evaluate import outputs, tables
+    from gancodec.evaluate.context import derive
+    from gancodec.evaluate.run import evaluate as run
+
+    paths = list(files.inputs(inputs, files.PICTURE_SUFFIXES))
+    with Bar(quiet) as bar:
+        outcome = run(plan, paths, jobs, bar)
+        measured = list(dict.fromkeys(row.codec for row in outcome.rows))
+        known = [*measured, *(curve.name for curve in published)]
+        context = derive(
+            outcome,
+            title or f"{len(outcome.sources)} pictures",
+            shlex.join(["gancodec", *sys.argv[1:]]),
+            published,
+            [curve for curve in published if curve.name in _matching(known, overlay, "--overlay")],
+            _matching(known, against, "--against"),
+        )
+        bars = None if targets is None else tables.targets(targets, context.curves, context.means)
+        bar.stage("report", show)
+        written = outputs.write_all(context, show, bars, bar.step)
+    if publish is not None:
+        written += outputs.publish(context, publish, bars)
+    if insert is not None and bars is not None:
+        outputs.insert(insert, "targets", tables.markdown(bars))
+        written.append(insert)
+    _tell(context, report, as_json=as_json, quiet=quiet)
+    report.say("written: " + ", ".join(map(str, written)))
+    failed = [*outcome.broken, *(r for r in outcome.rows if r.reached == "error")]
+    for row in failed:
+        report.fail(" ".join(part for part in (row.picture, row.codec) if part), _Failure(row.error))
+    raise typer.Exit(FAILED if failed else 0)
+
+
+def _plan(
+    names: str | None,
+    bpp: str,
+    sweep: bool,
+    beta: str,
+    device: str,
+    out: Path,
+    backbones: Path | None,
+    saliency: str,
+    max_pixels: int,
+) -> Plan:
+    rates, betas = tuple(dict.fromkeys(numbers(bpp))), tuple(dict.fromkeys(numbers(beta)))
+    if any(rate <= 0 for rate in rates):
+        raise UsageError("--bpp: every rate must be above 0")
+    if not rates and not sweep:
+        raise UsageError("nothing to measure: give --bpp, --sweep or both")
+    if not betas or any(not 0 <= b <= 1 for b in betas):
+        raise UsageError("--beta: numbers from 0 to 1")
+    if backbones is not None and not backbones.is_dir():
+        raise UsageError(f"--backbones {backbones}: no such folder")
+    from gancodec.evaluate import codecs
+    from gancodec.evaluate.job import Plan
+    from gancodec.evaluate.peers import PEERS
+    from gancodec.saliency import METHODS
+
+    if saliency not in METHODS:
+        raise UsageError(f"--saliency {saliency}: choose {', '.join(METHODS)}")
+    chosen = codecs.names() if names is None else list(dict.fromkeys(_names(names)))
+    pairs = tuple((name, b) for name in chosen for b in ((0.0,) if name in PEERS else betas))
+    if not pairs:
+        raise UsageError("--codecs: name at least one")
+    return Plan(pairs, rates, sweep, out, backbones, saliency, device, max_pixels)
+
+
+def _published(paths: list[Path] | None) -> list[Curve]:
+    from gancodec.evaluate.anchors import read_anchors
+
+    return [curve for path in paths or [] for curve in read_anchors(path)]
+
+
+def _matching(names: list[str], patterns: list[str] | None, option: str) -> list[str]:
+    """Names that a pattern matches, in the order of the patterns; UsageError for a pattern without any."""
+    found: list[str] = []
+    for pattern in patterns or []:
+        mine = [name for name in names if name == pattern] or fnmatch.filter(names, pattern)
+        if not mine:
+            raise UsageError(f"{option} {pattern!r}: no such curve; there are {', '.join(names[:12])}, …")
+        found += mine
+    return list(dict.fromkeys(found))
+
+
+class Bar:
+    """Progress with the time left: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._task: Any = None
+        self._name, self._total, self._done, self._started, self._told = "", 0, 0, 0.0, 0.0
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def stage(self, name: str, total: int) -> None:
+        """A new stage of `total` steps begins."""
+        self._close()
+        self._name, self._total, self._done = name, total, 0
+        self._started = self._told = time.monotonic()
+        if self._quiet or not total or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task(name, total=total)
+
+    def step(self) -> None:
+        """One step is done."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.advance(self._task)
+            return
+        now = time.monotonic()
+        if not self._quiet and now - self._told >= LINE_EVERY:
+            left = (now - self._started) / self._done * (self._total - self._done)
+            print(f"{self._name}: {self._done} of {self._total}, {left / 60:.1f} minutes left", file=sys.stderr)
+            self._told = now
+
+
+class _Failure(GicError):
+    """A failure that a worker has put into words."""
+
+
+def _tell(context: Context, report: Report, *, as_json: bool, quiet: bool) -> None:
+    """The summary on standard output: a table, or one JSON object a row."""
+    from gancodec.evaluate import tables
+    from gancodec.evaluate.page import text_of
+
+    summary = tables.summary(context.means)
+    if as_json:
+        for row in summary.rows:
+            report.record(dict(row))
+        return
+    if quiet:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = [c for c in summary.columns if c.key in TERMINAL or c.key.startswith("kid256") or c.key == "note"]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in shown:
+        left = column.key in ("codec", "point", "note")
+        table.add_column(column.label, justify="left" if left else "right", no_wrap=column.key != "note")
+    for row in summary.rows:
+        table.add_row(*(text_of(row[c.key], c) for c in shown))
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)

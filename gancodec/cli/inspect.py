@@ -1,0 +1,99 @@
+"""``gancodec inspect``: where the bits of one picture go, as pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gancodec.cli import files, options
+from gancodec.cli.encode import Bpp, EntropyOption, Parameter, Size
+from gancodec.cli.report import Report
+from gancodec.container import spec
+from gancodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from gancodec.evaluate.look import Look
+    from gancodec.types import Picture
+
+Input = Annotated[str, typer.Argument(metavar="IN", help="A picture, or a .gic file.", show_default=False)]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder for the pictures; IN with -inspect added, without.")
+]
+Original = Annotated[
+    str | None, typer.Option("--original", metavar="FILE", help="The picture that a .gic file was made from.")
+]
+Method = Annotated[str, typer.Option("--saliency", metavar="METHOD", help="spectral, fine or combined.")]
+
+
+def inspect(
+    source: Input,
+    out: Out = None,
+    original: Original = None,
+    saliency: Method = "combined",
+    bpp: Bpp = None,
+    size: Size = None,
+    n: Parameter = None,
+    model: options.Model = None,
+    entropy: EntropyOption = "range",
+    device: options.DeviceOption = "auto",
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Show original, saliency, importance levels, coded bits per block, decoded picture and error.
+
+    Writes inspect.png, which has them all, and one picture of each. A picture is encoded first (--bpp, --size, --n).
+    """
+    report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
+    if sum(value is not None for value in (bpp, size, n)) > 1:
+        raise UsageError("--bpp, --size and --n exclude each other")
+    if source == files.PIPE and out is None:
+        raise UsageError("standard input has no name: use --out DIR with it")
+    from gancodec.codec.api import DecodeOptions, EncodeOptions
+    from gancodec.evaluate import look
+
+    decode = DecodeOptions(device=device, max_pixels=max_pixels)
+    data = _read(source)
+    if data.startswith(spec.MAGIC):
+        if any(value is not None for value in (bpp, size, n)):
+            raise UsageError("a .gic file is encoded already: --bpp, --size and --n are for pictures")
+        picture = None if original is None else _picture(original, max_pixels)
+        seen = look.at_file(data, decode, saliency, picture)
+    else:
+        if original is not None:
+            raise UsageError("--original is for .gic files")
+        encode = EncodeOptions(
+            bpp=bpp, size=size, n=n, model=model, entropy=entropy, device=device, max_pixels=max_pixels
+        )
+        seen = look.at_picture(_picture(source, max_pixels, data), encode, decode, saliency)
+    folder = out or Path(os.path.splitext(source)[0] + "-inspect")
+    written = look.write(seen, folder)
+    report.result(_text(folder, seen), {"file": source, "output": [str(p) for p in written], **seen.facts})
+
+
+def _read(source: str) -> bytes:
+    with files.open_source(source) as handle:
+        return handle.read()
+
+
+def _picture(source: str, max_pixels: int, data: bytes | None = None) -> Picture:
+    from gancodec import imageio
+
+    return imageio.load(io.BytesIO(_read(source) if data is None else data), max_pixels)
+
+
+def _text(folder: Path, look: Look) -> str:
+    facts = look.facts
+    quality = f", PSNR {facts['psnr']:.2f} dB, MS-SSIM {facts['ms_ssim']:.4f}" if "psnr" in facts else ""
+    return (
+        f"{folder}/inspect.png: {facts['width']}x{facts['height']}, {facts['bytes']} bytes, "
+        f"{facts['bpp']:.4f} bpp{quality}\n"
+        f"levels {facts['level_min']:g} .. {facts['level_max']:g}, "
+        f"{facts['bits_per_block_min']:.0f} .. {facts['bits_per_block_max']:.0f} bits a block, "
+        f"{100 * facts['hq_ratio']:.0f} % of the blocks above the mean"
+    )

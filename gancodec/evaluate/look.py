@@ -1,0 +1,82 @@
+"""Behind ``gancodec inspect``: everything there is to see of one picture in one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gancodec import atomic, metrics
+from gancodec.codec import Allocation, DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_allocation
+from gancodec.errors import GicError
+from gancodec.evaluate import maps
+from gancodec.evaluate.plots import png
+from gancodec.models.config import SUBLEVELS
+from gancodec.saliency import saliency_map
+from gancodec.types import Picture
+
+
+@dataclass(frozen=True)
+class Look:
+    """Panels by file name, and facts."""
+
+    panels: dict[str, maps.Panel]
+    facts: dict[str, Any]
+
+
+def at_picture(picture: Picture, encode: EncodeOptions, decode: DecodeOptions, method: str) -> Look:
+    """Encode a picture, decode the file, and look at both."""
+    coded = encode_picture(picture, encode)
+    return at_file(coded.data, decode, method, picture)
+
+
+def at_file(data: bytes, decode: DecodeOptions, method: str, original: Picture | None = None) -> Look:
+    """Look at a .gic file; without `original` there is no error map, and saliency is that of the decoded picture.
+
+    Raises GicError where the original has another size.
+    """
+    decoded = decode_bytes(data, decode).rgb
+    height, width = decoded.shape[:2]
+    allocation = read_allocation(data, max_pixels=decode.max_pixels)
+    if original is not None and original.rgb.shape != decoded.shape:
+        size = "{1}x{0}".format(*original.rgb.shape)
+        raise GicError(f"the original is {size}, the file {width}x{height}")
+    seen = decoded if original is None else original.rgb
+    panels = {} if original is None else {"original": maps.Panel("original", seen)}
+    panels["saliency"] = maps.saliency_panel(saliency_map(seen, method), method)
+    panels["levels"] = maps.level_panel(allocation, width, height)
+    panels["bits"] = maps.bits_panel(allocation, width, height)
+    bpp = 8 * len(data) / (width * height)
+    panels["decoded"] = maps.Panel(f"decoded, {len(data)} bytes, {bpp:.4f} bpp", decoded)
+    facts = {"width": width, "height": height, "bytes": len(data), "bpp": bpp, **_facts(allocation)}
+    if original is not None:
+        panels["error"] = maps.error_panel(original.rgb, decoded)
+        facts |= {
+            "psnr": metrics.psnr(original.rgb, decoded),
+            "ms_ssim": metrics.ms_ssim(original.rgb, decoded),
+            "saliency": method,
+        }
+    return Look(panels, facts)
+
+
+def _facts(allocation: Allocation) -> dict[str, Any]:
+    bits, levels = allocation.bits, allocation.levels / SUBLEVELS
+    return {
+        "blocks": bits.size,
+        "level_min": float(levels.min()),
+        "level_max": float(levels.max()),
+        "bits_per_block_min": float(bits.min()),
+        "bits_per_block_max": float(bits.max()),
+        "coded_bits": float(bits.sum()),
+        "hq_ratio": float((bits > bits.mean()).mean()),
+    }
+
+
+def write(look: Look, folder: Path) -> list[Path]:
+    """Write every panel and the sheet of all of them as PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {f"{name}.png": maps.encoded(panel.pixels) for name, panel in look.panels.items()}
+    files["inspect.png"] = png(maps.sheet(look.panels), 130)
+    for name, data in files.items():
+        atomic.replace(folder / name, data)
+    return [folder / name for name in files]

@@ -1,0 +1,110 @@
+"""What a codec did where, as pictures: saliency, importance levels, coded bits per block, error."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gancodec.codec import Allocation
+from gancodec.errors import MissingExtra
+from gancodec.models.config import LEVELS, SUBLEVELS
+from gancodec.types import BLOCK, FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Pixels = NDArray[np.uint8]
+COLOURS = "viridis"
+LEAST_SPAN = 4  # levels between the darkest and the brightest colour
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A map with its title, values for a colour bar, and pixels (H, W, 3) uint8 at the picture's size."""
+
+    title: str
+    pixels: Pixels
+    low: float = 0.0
+    high: float = 0.0
+    unit: str = ""
+
+
+def coloured(values: NDArray[np.floating], low: float, high: float) -> Pixels:
+    """(H, W) values to colours between `low` and `high`."""
+    try:
+        from matplotlib import colormaps
+    except ImportError as error:
+        raise MissingExtra("coloured maps", "eval") from error
+    span = high - low if high > low else 1.0
+    rgba = colormaps[COLOURS](np.clip((values - low) / span, 0, 1), bytes=True)
+    return np.ascontiguousarray(rgba[..., :3])
+
+
+def blocks_to_pixels(values: NDArray[np.floating], width: int, height: int) -> NDArray[np.floating]:
+    """A value per 64-pixel block, repeated over its pixels and cut to the picture."""
+    return values.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
+
+
+def saliency_panel(saliency: FloatArray, method: str) -> Panel:
+    """Saliency in [0, 1]."""
+    return Panel(f"saliency ({method})", coloured(saliency, 0, 1), 0, 1)
+
+
+def level_panel(allocation: Allocation, width: int, height: int) -> Panel:
+    """Importance levels, over those that occur, and at least over LEAST_SPAN of them: a flat map should look flat."""
+    levels = blocks_to_pixels(allocation.levels / SUBLEVELS, width, height)
+    low = float(levels.min())
+    high = max(float(levels.max()), low + LEAST_SPAN)
+    return Panel(f"importance level per block (of 0 .. {LEVELS - 1})", coloured(levels, low, high), low, high)
+
+
+def bits_panel(allocation: Allocation, width: int, height: int) -> Panel:
+    """Coded bits of each block, as bits per pixel of the block."""
+    rate = allocation.bits / BLOCK**2
+    high = float(rate.max())
+    return Panel("coded bits per pixel of a block", coloured(blocks_to_pixels(rate, width, height), 0, high), 0, high)
+
+
+def error_panel(original: Pixels, decoded: Pixels) -> Panel:
+    """Absolute error, largest of the three channels, in gray levels."""
+    error = np.abs(original.astype(np.int16) - decoded).max(2).astype(np.float32)
+    high = float(max(np.percentile(error, 99.5), 1.0))
+    return Panel("absolute error, gray levels", coloured(error, 0, high), 0, high)
+
+
+def sheet(panels: Mapping[str, Panel]) -> Figure:
+    """All panels in one figure, in rows of up to three."""
+    try:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("figures", "eval") from error
+    height, width = next(iter(panels.values())).pixels.shape[:2]
+    columns = min(3, len(panels)) if width <= 2 * height else min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    aspect = min(max(height / width, 0.3), 3.0)
+    figure = Figure(figsize=(4.4 * columns, (4.0 * aspect + 0.5) * rows), layout="constrained")
+    for i, panel in enumerate(panels.values()):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.imshow(panel.pixels, interpolation="antialiased")
+        axes.set_title(panel.title, fontsize=9)
+        axes.set_axis_off()
+        if panel.high > panel.low:
+            bar = ScalarMappable(Normalize(panel.low, panel.high), COLOURS)
+            figure.colorbar(bar, ax=axes, fraction=0.03, pad=0.01).ax.tick_params(labelsize=7)
+    return figure
+
+
+def encoded(pixels: Pixels, format: str = "PNG") -> bytes:
+    """Pixels as a PNG or a lossless WebP file."""
+    data = io.BytesIO()
+    options = {"lossless": True, "method": 4} if format == "WEBP" else {}
+    Image.fromarray(pixels).save(data, format, **options)
+    return data.getvalue()

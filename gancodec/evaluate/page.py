@@ -1,0 +1,149 @@
+"""The HTML report: data in, one self-contained page out. Knows no codec and no file but its own template."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from gancodec.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+DASH = "–"
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """Head of a column: key in the rows, label, what it is, decimals, and which way is better."""
+
+    key: str
+    label: str
+    hint: str = ""
+    digits: int | None = None
+    better: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns, and rows as cells by column key."""
+
+    columns: tuple[Column, ...] = ()
+    rows: tuple[dict[str, Cell], ...] = ()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An SVG element made by matplotlib; trusted markup."""
+
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One codec's version of a picture.
+
+    `image` and the maps are data URIs; `image` is None where the codec could not reach the rate, and `note` says why.
+    """
+
+    codec: str
+    image: str | None
+    bytes: int | None
+    bpp: float | None
+    figures: dict[str, float | None]
+    level_map: str | None = None
+    bits_map: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Every codec at one rate."""
+
+    label: str
+    shown: tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture to look at, with its original and saliency map as data URIs."""
+
+    name: str
+    width: int
+    height: int
+    original: str
+    saliency: str | None
+    rates: tuple[Rate, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page; empty tables, plots and samples leave their section out."""
+
+    title: str
+    command: str
+    made: str
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    summary: Table
+    targets: Table
+    speed: Table
+    bd_rate: Table
+    plots: tuple[Plot, ...]
+    samples: tuple[Sample, ...]
+    failures: Table
+
+
+def text_of(value: Cell, column: Column) -> str:
+    """A cell as text: numbers with the column's decimals, a dash for what is absent."""
+    if value is None:
+        return DASH
+    if isinstance(value, float):
+        return f"{value:.{4 if column.digits is None else column.digits}f}"
+    return str(value)
+
+
+def render(report: Report) -> str:
+    """The page. Raises MissingExtra without Jinja."""
+    return _template().render(
+        report=report,
+        plots=[(plot.title, apart(plot.svg, f"p{i}-")) for i, plot in enumerate(report.plots)],
+        samples=_as_script([asdict(sample) for sample in report.samples]),
+        text_of=text_of,
+        css=_asset("report.css"),
+        js=_asset("report.js"),
+    )
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise MissingExtra("the HTML report", "eval") from error
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_asset("report.html.j2"))
+
+
+def _asset(name: str) -> str:
+    return (resources.files("gancodec.evaluate") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _as_script(value: Any) -> str:
+    """JSON that can stand in a <script> element whatever the strings in it are."""
+    text = json.dumps(value, ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def apart(svg: str, prefix: str) -> str:
+    """Put `prefix` before every id of an SVG element: several in one page would share theirs."""
+    ids = set(re.findall(r'\bid="([^"]+)"', svg))
+    svg = re.sub(r'\bid="([^"]+)"', lambda m: f'id="{prefix}{m[1]}"', svg)
+    svg = re.sub(r'href="#([^"]+)"', lambda m: f'href="#{prefix}{m[1]}"' if m[1] in ids else m[0], svg)
+    return re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{prefix}{m[1]})" if m[1] in ids else m[0], svg)

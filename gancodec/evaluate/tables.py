@@ -1,0 +1,191 @@
+"""Results as tables, and a table as text: terminal, Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gancodec.errors import UsageError
+from gancodec.evaluate.curves import Curve, Delta, Mean, at_rate
+from gancodec.evaluate.page import DASH, Column, Table, text_of
+from gancodec.evaluate.quality import COLUMNS, FACTS
+from gancodec.evaluate.rows import RATE, Row
+from gancodec.evaluate.run import Outcome
+
+METRICS = {c.name: c for c in (*COLUMNS, *FACTS)}
+SPEED = (
+    Column("encode_s", "encode s", "one encode at that setting, warm, least of three", 3, "lower"),
+    Column("decode_s", "decode s", "warm, least of three", 3, "lower"),
+    Column("cold_encode_s", "cold encode s", "a Python process from start to end", 2, "lower"),
+    Column("cold_decode_s", "cold decode s", "a Python process from start to end, PNG out", 2, "lower"),
+    Column("encode_mib", "encode MiB", "peak memory of that process", 0, "lower"),
+    Column("decode_mib", "decode MiB", "peak memory of that process", 0, "lower"),
+)
+
+
+def _figure_columns(found: Sequence[Mean]) -> list[Column]:
+    names = list(dict.fromkeys(n for mean in found for n in mean.figures))
+    return [column_of(name) for name in names]
+
+
+def column_of(name: str) -> Column:
+    """How a figure is shown; those of sets of patches are named by kind, side and network."""
+    known = METRICS.get(name)
+    if known is not None:
+        return Column(name, known.label, known.hint, known.digits, known.better)
+    kind, _, network = name.partition("-")
+    side = kind.lstrip("fikd")
+    hint = f"{kind[:3].upper()} between {side}-pixel patches of originals and decoded pictures, features of {network}"
+    return Column(name, f"{kind[:3].upper()}/{side} {network}", hint, 1 if kind.startswith("fid") else 4, "lower")
+
+
+def summary(found: Sequence[Mean]) -> Table:
+    """Means by codec and point. Where not every picture reached the rate, their number says so, and no figure is
+    shown."""
+    columns = [
+        Column("codec", "codec"),
+        Column("point", "asked", "rate for each picture, or one setting for all of them"),
+        Column("reached", "pictures", "pictures that reached it, of all"),
+        Column(
+            "bpp", "bpp", "mean bits per pixel of the whole files; of the nearest where it is not reached", 4, "lower"
+        ),
+        Column("off", "off %", "largest distance of a picture's rate from the one asked for", 1, "lower"),
+        *_figure_columns(found),
+        Column("search_s", "search s", "to find the setting and encode, mean, while other work ran", 3, "lower"),
+        Column("note", "note"),
+    ]
+    rows: list[dict[str, Any]] = []
+    for mean in found:
+        row: dict[str, Any] = {
+            "codec": mean.codec,
+            "point": mean.point.label,
+            "reached": f"{mean.reached} of {mean.pictures}",
+            "bpp": mean.bpp,
+            "off": 100 * mean.off if mean.point.kind == RATE and mean.reached else None,
+            "search_s": mean.search_s if mean.point.kind == RATE else None,
+            "note": _note(mean),
+        }
+        rows.append(row | (mean.figures if mean.whole else {}))
+    return _table(columns, rows)
+
+
+def _note(mean: Mean) -> str:
+    if mean.whole:
+        return ""
+    beyond = "lowest" if mean.bpp > mean.point.value else "highest"
+    return f"out of reach{' of some' * bool(mean.reached)}: {beyond} mean {mean.bpp:.4f} bpp"
+
+
+def _table(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> Table:
+    filled = tuple({c.key: row.get(c.key) for c in columns} for row in rows)
+    return Table(tuple(columns), filled)
+
+
+def speed(outcome: Outcome) -> Table:
+    """Seconds and memory by codec, alone on the machine, on one picture."""
+    rows = [{"codec": name, **figures} for name, figures in outcome.speed.items()]
+    return _table([Column("codec", "codec"), *SPEED], rows)
+
+
+def bd_rates(deltas: Sequence[Delta]) -> Table:
+    """BD-rates with the range of quality that they cover."""
+    columns = [
+        Column("test", "codec"),
+        Column("anchor", "against"),
+        Column("metric", "metric"),
+        Column("percent", "BD-rate %", "negative: smaller files at equal quality (Akima)", 1, "lower"),
+        Column("range", "overlap", "range of quality that both curves cover"),
+        Column("why", "note"),
+    ]
+    rows = [
+        {
+            "test": d.test,
+            "anchor": d.anchor,
+            "metric": METRICS[d.metric].label if d.metric in METRICS else d.metric,
+            "percent": d.percent,
+            "range": "" if d.low is None or d.high is None else f"{d.low:.2f} .. {d.high:.2f}",
+            "why": d.why,
+        }
+        for d in deltas
+    ]
+    return _table(columns, rows)
+
+
+def failures(rows: Sequence[Row]) -> Table:
+    """Pictures that could not be read, and files that could not be made."""
+    columns = [
+        Column("picture", "picture"),
+        Column("codec", "codec"),
+        Column("point", "asked"),
+        Column("error", "error"),
+    ]
+    return _table(
+        columns,
+        [
+            {
+                "picture": r.picture,
+                "codec": r.codec or "all",
+                "point": r.point.label if r.kind else "",
+                "error": r.error,
+            }
+            for r in rows
+            if r.reached == "error"
+        ],
+    )
+
+
+def targets(path: Path, curves: Sequence[Curve], found: Sequence[Mean]) -> Table:
+    """Bars to reach, from a JSON file, beside what was measured, with the gap.
+
+    The file has `rates` and `bars`: each with a `metric` (a column), a `codec`, a `label`, and `values` by rate, null
+    where there is none. Measured is the curve at one setting for all pictures, as published curves are, interpolated
+    in log rate; the gap is measured minus bar.
+
+    Raises UsageError where the file is not of that form.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        rates = [float(r) for r in data["rates"]]
+        bars = [(b["codec"], b["metric"], b["label"], dict(zip(rates, b["values"], strict=True))) for b in data["bars"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"--targets {path}: not a file of targets: {error!r}") from error
+    columns = [Column("what", "what"), *(Column(f"{r:g}", f"{r:g} bpp") for r in rates)]
+    rows: list[dict[str, Any]] = []
+    for codec, metric in dict.fromkeys((c, m) for c, m, _, _ in bars):
+        curve = next((c for c in curves if c.name == codec), None)
+        here = {r: at_rate(curve, metric, r) if curve else None for r in rates}
+        name = METRICS[metric].label if metric in METRICS else metric
+        rows.append({"what": f"**{name}, {codec}**, one setting for all", **_cells(rates, here, {}, metric)})
+        there = {
+            m.point.value: m.figures.get(metric) for m in found if m.codec == codec and m.point.kind == RATE and m.whole
+        }
+        if any(v is not None for v in there.values()):
+            rows.append({"what": f"{name}, {codec}, every picture at the rate", **_cells(rates, there, {}, metric)})
+        for _, _, label, values in (b for b in bars if b[:2] == (codec, metric)):
+            rows.append({"what": f"{name}: {label}", **_cells(rates, values, here, metric)})
+    return _table(columns, rows)
+
+
+def _cells(
+    rates: Sequence[float], values: dict[float, float | None], measured: dict[float, float | None], metric: str
+) -> dict[str, str | None]:
+    digits = METRICS[metric].digits if metric in METRICS else 4
+    cells: dict[str, str | None] = {}
+    for rate in rates:
+        value, mine = values.get(rate), measured.get(rate)
+        cells[f"{rate:g}"] = None if value is None else f"{value:.{digits}f}"
+        if value is not None and measured:
+            cells[f"{rate:g}"] = f"{value:.{digits}f} ({DASH if mine is None else f'{mine - value:+.{digits}f}'})"
+    return cells
+
+
+def markdown(table: Table, keys: Sequence[str] | None = None) -> str:
+    """A table in Markdown; with `keys` those columns only."""
+    columns = [c for c in table.columns if keys is None or c.key in keys]
+    lines = ["| " + " | ".join(c.label for c in columns) + " |", "|" + "---|" * len(columns)]
+    for row in table.rows:
+        cells = (text_of(row[c.key], c).replace("|", "\\|").replace("\n", " ") for c in columns)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

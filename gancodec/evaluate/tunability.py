@@ -1,0 +1,85 @@
+"""Measure a model's tunability curve: mean bits per pixel of real files at fixed n, and the least-squares fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gancodec import container, imageio
+from gancodec.codec import EncodeOptions, encode_picture
+from gancodec.codec.curve import TunabilityCurve, fit
+from gancodec.weights import ModelInfo
+
+DEFAULT_NS = tuple(float(n) for n in np.arange(3, -4.01, -0.5))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean rates at each n.
+
+    bpp : of whole files.
+    coded : of the coded pictures alone, per pixel after padding: what the rate search steers by.
+    """
+
+    model: ModelInfo
+    pictures: int
+    ns: tuple[float, ...]
+    bpp: tuple[float, ...]
+    coded: tuple[float, ...]
+
+    def fit(self) -> TunabilityCurve:
+        """Curve for the rate search."""
+        return fit(self.ns, self.coded)
+
+    def line(self) -> tuple[list[float], list[float]]:
+        """n and fitted bits per pixel of whole files, close enough to draw."""
+        shown = fit(self.ns, self.bpp)
+        ns = [float(n) for n in np.linspace(min(self.ns), max(self.ns), 121)]
+        return ns, [float(np.exp(shown.log_bpp(n))) for n in ns]
+
+    def as_json(self) -> dict[str, Any]:
+        """Points and fit, for the record."""
+        curve = self.fit()
+        shown = fit(self.ns, self.bpp)
+        return {
+            "model": self.model.name,
+            "sha256": self.model.sha256,
+            "pictures": self.pictures,
+            "points": [
+                {"n": n, "bpp": b, "coded_bpp": c} for n, b, c in zip(self.ns, self.bpp, self.coded, strict=True)
+            ],
+            "fit": {
+                "what": "ln(bpp) = sum of coefficients[i] * n**i, least squares",
+                "coefficients": list(shown.coefficients),
+                "rms_error_percent": 100 * self.error(shown, self.bpp),
+            },
+            "calibration": curve.to_calibration(),
+        }
+
+    def error(self, curve: TunabilityCurve, bpp: Sequence[float]) -> float:
+        """Root mean square relative distance of the points from a curve."""
+        logs = [np.log(b) - curve.log_bpp(n) for n, b in zip(self.ns, bpp, strict=True)]
+        return float(np.sqrt(np.mean(np.square(logs))))
+
+
+def measure(
+    paths: Sequence[str], ns: Sequence[float], model: ModelInfo, device: str, step: Callable[[], None]
+) -> Measured:
+    """Encode every picture at every n; `step` is called after each picture.
+
+    Raises UnreadablePicture for a picture that cannot be read: a mean over the others would be of another set.
+    """
+    rates = np.zeros((len(paths), len(ns), 2))
+    for i, path in enumerate(paths):
+        picture = imageio.load(path)
+        bare = type(picture)(picture.rgb)  # metadata and alpha belong to the picture, not to the model
+        padded = np.prod(picture.geometry.padded)
+        for j, n in enumerate(ns):
+            coded = encode_picture(bare, EncodeOptions(n=n, model=model.name, device=device))
+            rates[i, j] = coded.bpp, 8 * len(container.read(coded.data).image) / padded
+        step()
+    bpp, coded_bpp = rates.mean(0).T
+    return Measured(model, len(paths), tuple(ns), tuple(map(float, bpp)), tuple(map(float, coded_bpp)))
