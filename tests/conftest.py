@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -122,3 +123,18 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
     monkeypatch.setattr(api, "encode_picture", fake.encode_picture)
     monkeypatch.setattr(api, "decode_bytes", fake.decode_bytes)
     return fake
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights with the seeded tiny model as its default."""
+    from gancodec.models.config import MODELS
+    from gancodec.train.freeze import install
+    from tests.tiny import tiny_weights
+
+    folder = tmp_path_factory.mktemp("weights")
+    install(tiny_weights(), MODELS["gic1-tiny"], folder, {"description": "seeded, for tests"})
+    manifest = folder / "manifest.json"
+    record = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps(record | {"default": "gic1-tiny"}), encoding="utf-8")
+    return folder

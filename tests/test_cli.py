@@ -38,7 +38,21 @@ FLAGS = {
     "info": READING,
     "verify": READING,
     "models": {"--json", "--help"},
-}
+    "inspect": READING | {
+        "--out", "--original", "--saliency", "--bpp", "--size", "--n", "--model", "--entropy", "--device",
+    },
+    "eval": READING | {
+        "--out", "--codecs", "--bpp", "--sweep", "--beta", "--device", "--jobs", "--backbones", "--saliency",
+        "--anchors", "--overlay", "--against", "--show", "--title", "--targets", "--publish", "--insert",
+    },
+    "tune-curve": {
+        "--out", "--n", "--store", "--model", "--device", "--json", "--quiet/-q", "--verbose/-v", "--help",
+    },
+    "sizes check": READING | {
+        "--size-tolerance", "--psnr-tolerance", "--ms-ssim-tolerance", "--exact", "--threads",
+    },
+    "sizes update": READING | {"--bpp", "--size", "--n", "--model", "--entropy", "--device", "--threads"},
+}  # fmt: skip
 # Asks a fresh interpreter: which of the heavy packages did this command load?
 PROBE = (
     "import sys\nfrom gancodec.cli.app import main\ntry:\n    main(sys.argv[1:])\n"
@@ -59,7 +73,8 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def test_every_flag_is_pinned() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    commands |= {f"sizes {name}": command for name, command in commands.pop("sizes").commands.items()}
     found = {}
     for name, command in commands.items():
         if name == "train":
@@ -70,7 +85,14 @@ def test_every_flag_is_pinned() -> None:
     assert "train" in commands
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["decode", "--help"], ["info", "--help"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        *([name, "--help"] for name in ("encode", "decode", "info", "inspect", "eval", "tune-curve", "sizes")),
+        [],
+    ],
+)
 def test_help_names_codes_and_synthesis_without_torch(arguments: list[str]) -> None:
     result = process(*arguments, code=PROBE)
     assert result.returncode == 0

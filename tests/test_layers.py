@@ -23,7 +23,19 @@ LAYERS = [
     {"__main__"},
 ]
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
-TORCH_FREE = {"", "errors", "types", "container", "entropy", "imageio", "weights", "tiling", "metrics", "saliency", "atomic"}
+TORCH_FREE = {
+    "",
+    "errors",
+    "types",
+    "container",
+    "entropy",
+    "imageio",
+    "weights",
+    "tiling",
+    "metrics",
+    "saliency",
+    "atomic",
+}
 LAZY = gancodec._LAZY  # names of the top level that import a room at first use
 ONLY_HERE = {"constriction": "gancodec.entropy.rangecoder"}
 # Feature networks of others come as .pth files, which may be read as plain tensors only; ours never do.

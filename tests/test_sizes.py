@@ -22,23 +22,11 @@ from gancodec.cli import app as app_module
 from gancodec.cli.sizes import COLUMNS, sizes
 from gancodec.errors import CorruptFile, MissingWeights, UnsupportedFile
 from gancodec.evaluate.sizes import Entry, Settings, Tolerances, compare, parse
-from gancodec.models.config import MODELS
-from gancodec.train.freeze import install
 from tests.conftest import Ran, Run, make_gic
 from tests.tiny import picture, tiny_weights
 
 OURS = Path(__file__).parent / "sizes" / "photos.json"
 NAMES = ["photos/a.png", "photos/b.png"]
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    install(tiny_weights(), MODELS["gic1-tiny"], folder, {"description": "seeded, for tests"})
-    manifest = folder / "manifest.json"
-    record = json.loads(manifest.read_text(encoding="utf-8"))
-    manifest.write_text(json.dumps(record | {"default": "gic1-tiny"}), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture

@@ -54,5 +54,5 @@ install_torch() {
 # --group needs pip 25.1
 "${pip[@]}" install -qq --upgrade "pip>=25.1"
 install_torch
-"${pip[@]}" install -qq --editable . --group dev
+"${pip[@]}" install -qq --editable ".[eval,peers]" --group dev
 say "ready in $VENV"

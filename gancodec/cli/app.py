@@ -82,7 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             code = app(arguments, prog_name="gancodec", standalone_mode=False) or 0
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        print("gancodec: interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader has gone, as in `gancodec info *.gic | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         text, code = describe(error)
         print(f"gancodec: {text}", file=sys.stderr)
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code without a word
+        print("gancodec: interrupted", file=sys.stderr)
     sys.exit(code)
 
 

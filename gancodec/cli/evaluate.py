@@ -110,27 +110,33 @@ def evaluate(
     from gancodec.evaluate import outputs, tables
     from gancodec.evaluate.context import derive
     from gancodec.evaluate.run import evaluate as run
+    from gancodec.evaluate.run import names_of
 
+    # All that can be refused is refused before the work begins.
+    measured = names_of(plan)
+    known = [*measured, *(curve.name for curve in published)]
+    drawn, pairs = _matching(known, overlay, "--overlay"), _pairs(measured, known, against)
+    bars = None if targets is None else tables.read_targets(targets)
+    if insert is not None:
+        outputs.check_marks(insert, "targets")
     paths = list(files.inputs(inputs, files.PICTURE_SUFFIXES))
     with Bar(quiet) as bar:
         outcome = run(plan, paths, jobs, bar)
-        measured = list(dict.fromkeys(row.codec for row in outcome.rows))
-        known = [*measured, *(curve.name for curve in published)]
         context = derive(
             outcome,
             title or f"{len(outcome.sources)} pictures",
             shlex.join(["gancodec", *sys.argv[1:]]),
             published,
-            [curve for curve in published if curve.name in _matching(known, overlay, "--overlay")],
-            _matching(known, against, "--against"),
+            [curve for curve in published if curve.name in drawn],
+            pairs,
         )
-        bars = None if targets is None else tables.targets(targets, context.curves, context.means)
+        gaps = None if bars is None else tables.targets(bars, context.curves, context.means)
         bar.stage("report", show)
-        written = outputs.write_all(context, show, bars, bar.step)
+        written = outputs.write_all(context, show, gaps, bar.step)
     if publish is not None:
-        written += outputs.publish(context, publish, bars)
-    if insert is not None and bars is not None:
-        outputs.insert(insert, "targets", tables.markdown(bars))
+        written += outputs.publish(context, publish, gaps)
+    if insert is not None and gaps is not None:
+        outputs.insert(insert, "targets", tables.markdown(gaps))
         written.append(insert)
     _tell(context, report, as_json=as_json, quiet=quiet)
     report.say("written: " + ", ".join(map(str, written)))
@@ -189,6 +195,16 @@ def _matching(names: list[str], patterns: list[str] | None, option: str) -> list
             raise UsageError(f"{option} {pattern!r}: no such curve; there are {', '.join(names[:12])}, …")
         found += mine
     return list(dict.fromkeys(found))
+
+
+def _pairs(measured: list[str], known: list[str], given: list[str] | None) -> list[tuple[str | None, str]]:
+    """(codec, anchor) from ``anchor`` and ``codec=anchor``; a name may hold an equals sign itself."""
+    found: list[tuple[str | None, str]] = []
+    for text in given or []:
+        codec, _, rest = text.partition("=")
+        named = rest and codec in measured
+        found += [(codec if named else None, name) for name in _matching(known, [rest if named else text], "--against")]
+    return found
 
 
 class Bar:

@@ -18,10 +18,10 @@ pt_inception-2015-12-05-...pth  torch-fidelity's Inception v3                fid
 from __future__ import annotations
 
 import hashlib
+import importlib
 import pickle
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +139,19 @@ def _convolve(arrays: Arrays, x: Tensor, name: str, **options: Any) -> Tensor:
 
 def _packaged(folder: str, name: str) -> Arrays:
     """Small trained heads that torchmetrics ships: the linear layers of LPIPS v0.1, alpha and beta of DISTS."""
+    place = require("torchmetrics.functional.image", "LPIPS and DISTS").__path__[0]
+    return _load(Path(place, folder, name))
+
+
+def require(module: str, what: str) -> Any:
+    """Import a module of torchmetrics. MissingExtra where it is not installed, GicError where it cannot start (as
+    with a torchvision built for another torch)."""
     try:
-        place = resources.files("torchmetrics.functional.image")
+        return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra("LPIPS and DISTS", "eval") from error
-    with resources.as_file(place / folder / name) as path:
-        return _load(path)
+        raise MissingExtra(what, "eval") from error
+    except RuntimeError as error:
+        raise GicError(f"{what}: {module} cannot be imported: {str(error).splitlines()[0]}") from error
 
 
 class Lpips(nn.Module):
@@ -278,10 +285,9 @@ def _same(x: Tensor, stride: int) -> Tensor:
 
 def inception(path: Path) -> nn.Module:
     """Inception v3 as torch-fidelity has it, 2048 features, through torchmetrics."""
+    module = require("torchmetrics.image.fid", "FID")
     try:
-        from torchmetrics.image.fid import NoTrainInceptionV3
-
-        network: nn.Module = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).eval()
-        return network
+        network: nn.Module = module.NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path)).eval()
     except ImportError as error:
-        raise MissingExtra("fid-inceptionv3 (torch-fidelity)", "eval") from error
+        raise GicError("features of Inception v3 need another package: pip install torch-fidelity") from error
+    return network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -154,19 +155,31 @@ def machine() -> str:
 
 
 def derive(
-    outcome: Outcome, title: str, command: str, published: list[Curve], overlay: list[Curve], against: list[str]
+    outcome: Outcome,
+    title: str,
+    command: str,
+    published: list[Curve],
+    overlay: list[Curve],
+    against: Sequence[tuple[str | None, str]],
 ) -> Context:
-    """Means, curves and Bjontegaard deltas of every codec against each curve named in `against`."""
+    """Means, curves and Bjontegaard deltas.
+
+    `against` has pairs (codec, anchor): the delta of that codec, or of every one for None, against a measured or
+    published curve by name.
+    """
     found = means(outcome.rows, len(outcome.sources), outcome.sets)
     measured = best(found)
     known = {c.name: c for c in (*published, *measured)}
-    deltas = [
-        bd_rate(known[name], curve, metric)
-        for name in against
-        if name in known
+    pairs = [
+        (known[anchor], curve)
+        for codec, anchor in against
         for curve in measured
-        if curve.name != name
+        if anchor in known and curve.name != anchor and codec in (None, curve.name)
+    ]
+    deltas = [
+        bd_rate(anchor, curve, metric)
+        for anchor, curve in pairs
         for metric in BD_METRICS
-        if metric in known[name].figures and metric in curve.figures
+        if metric in anchor.figures and metric in curve.figures
     ]
     return Context(title, command, outcome, found, measured, overlay, deltas)

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gancodec.errors import MissingExtra
 from gancodec.evaluate import backbones
 
 Pixels = NDArray[np.uint8]
@@ -78,17 +77,14 @@ def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, fl
     ----------
     .. [1] Heusel et al., NeurIPS 2017 (FID); Binkowski et al., ICLR 2018 (KID: cubic polynomial kernel).
     """
-    try:
-        from torchmetrics.image.fid import FrechetInceptionDistance
-        from torchmetrics.image.kid import KernelInceptionDistance
-    except ImportError as error:
-        raise MissingExtra("FID and KID", "eval") from error
+    fid_class = backbones.require("torchmetrics.image.fid", "FID").FrechetInceptionDistance
+    kid_class = backbones.require("torchmetrics.image.kid", "KID").KernelInceptionDistance
     a, b = torch.cat(list(real)), torch.cat(list(decoded))
     through = _Through(a.shape[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that KID keeps all features, which are here already
-        fid = FrechetInceptionDistance(feature=through, normalize=True).set_dtype(torch.float64)
-        kid = KernelInceptionDistance(feature=through, subsets=1, subset_size=min(len(a), len(b)), normalize=True)
+        fid = fid_class(feature=through, normalize=True).set_dtype(torch.float64)
+        kid = kid_class(feature=through, subsets=1, subset_size=min(len(a), len(b)), normalize=True)
     for features, is_real in ((a, True), (b, False)):
         fid.update(features, real=is_real)
         kid.update(features, real=is_real)

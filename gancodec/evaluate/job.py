@@ -90,7 +90,8 @@ def meter_of(folder: Path | None, saliency: str) -> Meter:
 
 
 @lru_cache(maxsize=32)
-def _warm(name: str, device: str, realism: float) -> None:
+def warm(name: str, device: str, realism: float) -> None:
+    """Run a codec once in this process, so that loading it is not timed; raises what it raises."""
     codec = codecs.get(name, device, realism)
     noise = np.random.default_rng(0).integers(0, 256, (WARM_UP, WARM_UP, 3), np.uint8)
     codec.decode(codec.open(noise).at_setting(codec.settings[len(codec.settings) // 2]).data)
@@ -102,7 +103,7 @@ def run(plan: Plan, job: Job, wanted: frozenset[str]) -> list[Row]:
     todo = [(key, point) for key, point in keys(plan, job).items() if key in wanted]
     try:
         rgb = imageio.load(job.source.path, plan.max_pixels).rgb
-        _warm(job.codec, plan.device, job.realism)
+        warm(job.codec, plan.device, job.realism)
         session = codec.open(rgb)
     except Exception as error:
         return [_failed(key, point, job, codec, error) for key, point in todo]

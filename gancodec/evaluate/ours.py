@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass
 
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
+from gancodec.codec.api import N_BOUNDS
 from gancodec.evaluate.codecs import Coded, Pixels
+from gancodec.evaluate.match import TOLERANCE
 from gancodec.types import Picture
 from gancodec.weights import ModelInfo
 
@@ -54,7 +56,7 @@ class OurSession:
         started = time.perf_counter()
         coded = encode_picture(self.picture, options)
         seconds = time.perf_counter() - started
-        return Coded(coded.data, coded.n, seconds, seconds, "yes" if coded.hit else "no")
+        return Coded(coded.data, coded.n, seconds, seconds, "yes")
 
     def at_setting(self, setting: float) -> Coded:
         """Encode at n."""
@@ -64,4 +66,10 @@ class OurSession:
         """Let the codec's own rate search find n; the single encode is timed at that n, apart."""
         found = self._encode(size=size)
         once = self.at_setting(found.setting)
-        return found._replace(seconds=once.seconds)
+        return found._replace(seconds=once.seconds, reached=self._reached(len(found.data), size))
+
+    def _reached(self, got: int, size: int) -> str:
+        if abs(got / size - 1) <= TOLERANCE:
+            return "yes"
+        largest, smallest = (len(self.at_setting(n).data) for n in N_BOUNDS)
+        return "nearest" if smallest <= size <= largest else "no"

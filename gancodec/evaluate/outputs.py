@@ -50,17 +50,23 @@ def publish(context: Context, prefix: Path, targets: Table | None) -> list[Path]
     return [prefix.with_suffix(".md"), prefix.with_suffix(".json")]
 
 
-def insert(path: Path, name: str, text: str) -> None:
-    """Replace what stands between the marks of `name` in a file; UsageError where it has none."""
-    start, end = START.format(name=name), END.format(name=name)
+def check_marks(path: Path, name: str) -> str:
+    """Text of a file that has the marks of `name`; UsageError where it has not."""
     try:
-        before = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--insert {path}: {error.strerror or error}") from error
-    if before.count(start) != 1 or before.count(end) != 1:
+    start, end = START.format(name=name), END.format(name=name)
+    if text.count(start) != 1 or text.partition(start)[2].count(end) != 1:
         raise UsageError(f"--insert {path}: needs one line {start} and, below it, one line {end}")
-    head, _, rest = before.partition(start)
-    _write(path, f"{head}{start}\n{text.strip()}\n{end}{rest.partition(end)[2]}".rstrip("\n"))
+    return text
+
+
+def insert(path: Path, name: str, text: str) -> None:
+    """Replace what stands between the marks of `name` in a file."""
+    start, end = START.format(name=name), END.format(name=name)
+    head, _, rest = check_marks(path, name).partition(start)
+    _write(path, f"{head}{start}\n{text.strip()}\n{end}{rest.partition(end)[2]}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from gancodec import imageio
 from gancodec.errors import GicError, UsageError
 from gancodec.evaluate import codecs, groups, speed
-from gancodec.evaluate.job import Job, Plan, Source, keys, run
+from gancodec.evaluate.job import Job, Plan, Source, keys, run, warm
 from gancodec.evaluate.rows import Log, Row, key_of
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -52,6 +52,11 @@ class Outcome:
     speed: dict[str, speed.Figures] = field(default_factory=dict)
 
 
+def names_of(plan: Plan) -> list[str]:
+    """Column name of every codec; raises as `codecs.get` does."""
+    return [codecs.get(name, plan.device, realism).name for name, realism in plan.codecs]
+
+
 def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Source], list[Row]]:
     """Readable pictures with unique names, and a row for each broken one.
 
@@ -76,7 +81,7 @@ def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: 
     Raises UsageError where there is nothing to measure, GicError where a worker process dies.
     """
     for name, realism in plan.codecs:
-        codecs.get(name, plan.device, realism)  # a codec that is not there is said before any work
+        warm(name, plan.device, realism)  # what is not there, or cannot do this, is said before any work
     plan.folder.mkdir(parents=True, exist_ok=True)
     sources, broken = sources_of(paths, plan)
     if not sources:

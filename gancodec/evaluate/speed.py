@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from gancodec.errors import GicError
 from gancodec.evaluate.job import Plan
@@ -25,13 +26,12 @@ def measure(codec: str, realism: float, plan: Plan, picture: str, setting: float
     with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
         coded, decoded = Path(folder, "coded"), Path(folder, "decoded.png")
         common = [codec, str(realism), plan.device, str(setting), str(plan.max_pixels)]
-        cold_encode, encode_mib, _ = _least(["encode", *common, picture, str(coded)])
-        cold_decode, decode_mib, _ = _least(["decode", *common, str(coded), str(decoded)])
-        _, _, printed = _process(["warm", *common, picture, str(coded)])
-    warm_encode, warm_decode = map(float, printed.split())
+        cold_encode, encode_mib = _least(["encode", *common, picture, str(coded)])
+        cold_decode, decode_mib = _least(["decode", *common, str(coded), str(decoded)])
+        _, printed = _process(["warm", *common, picture, str(coded)])
     return {
-        "encode_s": warm_encode,
-        "decode_s": warm_decode,
+        "encode_s": printed["encode_s"],
+        "decode_s": printed["decode_s"],
         "cold_encode_s": cold_encode,
         "cold_decode_s": cold_decode,
         "encode_mib": encode_mib,
@@ -39,27 +39,20 @@ def measure(codec: str, realism: float, plan: Plan, picture: str, setting: float
     }
 
 
-def _least(arguments: list[str]) -> tuple[float, float | None, str]:
+def _least(arguments: list[str]) -> tuple[float, float | None]:
     runs = [_process(arguments) for _ in range(REPEATS)]
-    memory = [m for _, m, _ in runs if m is not None]
-    return min(seconds for seconds, _, _ in runs), max(memory) if memory else None, runs[0][2]
+    memory = [float(printed["mib"]) for _, printed in runs if printed["mib"] is not None]
+    return min(seconds for seconds, _ in runs), max(memory, default=None)
 
 
-def _process(arguments: list[str]) -> tuple[float, float | None, str]:
-    """Seconds, MiB where the system tells, and the standard output of a child process."""
-    command = [sys.executable, "-m", "gancodec.evaluate.once", *arguments]
+def _process(arguments: list[str]) -> tuple[float, dict[str, Any]]:
+    """Seconds of a child process from its start to its end, and what it printed."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout:
-        printed = process.stdout.read()
-    memory = None
-    if hasattr(os, "wait4"):
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        memory = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    code = process.wait()
+    done = subprocess.run(
+        [sys.executable, "-m", "gancodec.evaluate.once", *arguments], stdout=subprocess.PIPE, text=True, check=False
+    )
     seconds = time.perf_counter() - started
-    if code:
-        raise GicError(f"timing of {arguments[1]}: a process ended with {code}")
-    return seconds, memory, printed
+    if done.returncode:
+        raise GicError(f"timing of {arguments[1]}: a process ended with {done.returncode}")
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return seconds, printed

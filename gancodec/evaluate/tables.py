@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gancodec.errors import UsageError
 from gancodec.evaluate.curves import Curve, Delta, Mean, at_rate
@@ -14,6 +14,7 @@ from gancodec.evaluate.quality import COLUMNS, FACTS
 from gancodec.evaluate.rows import RATE, Row
 from gancodec.evaluate.run import Outcome
 
+Values = dict[float, float | None]
 METRICS = {c.name: c for c in (*COLUMNS, *FACTS)}
 SPEED = (
     Column("encode_s", "encode s", "one encode at that setting, warm, least of three", 3, "lower"),
@@ -136,47 +137,54 @@ def failures(rows: Sequence[Row]) -> Table:
     )
 
 
-def targets(path: Path, curves: Sequence[Curve], found: Sequence[Mean]) -> Table:
-    """Bars to reach, from a JSON file, beside what was measured, with the gap.
+class Bars(NamedTuple):
+    """Bars to reach: rates, and (codec, metric, label, value by rate) for each."""
 
-    The file has `rates` and `bars`: each with a `metric` (a column), a `codec`, a `label`, and `values` by rate, null
-    where there is none. Measured is the curve at one setting for all pictures, as published curves are, interpolated
-    in log rate; the gap is measured minus bar.
+    rates: list[float]
+    bars: list[tuple[str, str, str, dict[float, float | None]]]
 
-    Raises UsageError where the file is not of that form.
-    """
+
+def read_targets(path: Path) -> Bars:
+    """Read a JSON file that has `rates` and `bars`: each with a `codec`, a `metric` (a column), a `label`, and
+    `values` by rate, null where there is none. UsageError where it is not of that form."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         rates = [float(r) for r in data["rates"]]
         bars = [(b["codec"], b["metric"], b["label"], dict(zip(rates, b["values"], strict=True))) for b in data["bars"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"--targets {path}: not a file of targets: {error!r}") from error
+    return Bars(rates, bars)
+
+
+def targets(wanted: Bars, curves: Sequence[Curve], found: Sequence[Mean]) -> Table:
+    """Bars beside what was measured, with the gap: measured minus bar.
+
+    Measured is the curve at one setting for all pictures, as published curves are, interpolated in log rate.
+    """
+    rates, bars = wanted
     columns = [Column("what", "what"), *(Column(f"{r:g}", f"{r:g} bpp") for r in rates)]
     rows: list[dict[str, Any]] = []
     for codec, metric in dict.fromkeys((c, m) for c, m, _, _ in bars):
         curve = next((c for c in curves if c.name == codec), None)
         here = {r: at_rate(curve, metric, r) if curve else None for r in rates}
         name = METRICS[metric].label if metric in METRICS else metric
-        rows.append({"what": f"**{name}, {codec}**, one setting for all", **_cells(rates, here, {}, metric)})
-        there = {
-            m.point.value: m.figures.get(metric) for m in found if m.codec == codec and m.point.kind == RATE and m.whole
-        }
-        if any(v is not None for v in there.values()):
-            rows.append({"what": f"{name}, {codec}, every picture at the rate", **_cells(rates, there, {}, metric)})
+        rows.append({"what": f"**{name}, {codec}**, one setting for all", **_cells(rates, here, None, metric)})
+        mine = [m for m in found if m.codec == codec and m.point.kind == RATE and m.whole]
+        there = {m.point.value: m.figures.get(metric) for m in mine}
+        if any(value is not None for value in there.values()):
+            rows.append({"what": f"{name}, {codec}, every picture at the rate", **_cells(rates, there, None, metric)})
         for _, _, label, values in (b for b in bars if b[:2] == (codec, metric)):
             rows.append({"what": f"{name}: {label}", **_cells(rates, values, here, metric)})
     return _table(columns, rows)
 
 
-def _cells(
-    rates: Sequence[float], values: dict[float, float | None], measured: dict[float, float | None], metric: str
-) -> dict[str, str | None]:
+def _cells(rates: Sequence[float], values: Values, measured: Values | None, metric: str) -> dict[str, str | None]:
     digits = METRICS[metric].digits if metric in METRICS else 4
     cells: dict[str, str | None] = {}
     for rate in rates:
-        value, mine = values.get(rate), measured.get(rate)
+        value, mine = values.get(rate), (measured or {}).get(rate)
         cells[f"{rate:g}"] = None if value is None else f"{value:.{digits}f}"
-        if value is not None and measured:
+        if value is not None and measured is not None:
             cells[f"{rate:g}"] = f"{value:.{digits}f} ({DASH if mine is None else f'{mine - value:+.{digits}f}'})"
     return cells
 

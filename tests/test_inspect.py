@@ -1,0 +1,110 @@
+"""`gancodec inspect`: pictures of what the codec did, and bits that add up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gancodec import container, weights
+from gancodec.codec import EncodeOptions, encode_picture, read_allocation, read_symbols
+from gancodec.types import Picture
+from tests.conftest import Ran, Run, needs_weights
+from tests.tiny import picture
+
+PANELS = {"original", "saliency", "levels", "bits", "decoded", "error", "inspect"}
+
+
+@pytest.fixture
+def go(run: Run, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> Run:
+    """`gancodec inspect ...`, with the tiny model."""
+    monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
+    return lambda *arguments: run("inspect", *arguments)
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def encoded(rgb: np.ndarray, entropy: str = "range", n: float = 0.0) -> bytes:
+    return encode_picture(Picture(rgb), EncodeOptions(n=n, entropy=entropy)).data
+
+
+@pytest.mark.parametrize("entropy", ["range", "huffman"])
+@pytest.mark.parametrize(("height", "width"), [(192, 256), (70, 130), (1, 1)])
+def test_bits_add_up_to_the_file(
+    entropy: str, height: int, width: int, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
+    data = encoded(picture(height, width), entropy)
+    found = read_allocation(data)
+    assert found.bits.shape == found.levels.shape == (-(-height // 64), -(-width // 64))
+    assert found.bits.min() >= 0
+    assert found.bits.sum() == pytest.approx(8 * len(container.read(data).image), rel=1e-9)
+    shift = container.read(data).header.level_shift
+    assert (found.levels == read_symbols(data).levels * 16 + shift).all()
+
+
+@needs_weights
+def test_bits_are_where_the_picture_is() -> None:
+    """Noise in one corner of a flat picture: its block costs the most."""
+    rgb = np.full((192, 256, 3), 128, np.uint8)
+    rgb[:64, 192:] = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+    bits = read_allocation(encoded(rgb, n=-4)).bits
+    assert np.unravel_index(bits.argmax(), bits.shape) == (0, 3)
+    assert bits[0, 3] > 2 * np.median(bits)
+
+
+def test_a_picture(go: Run, tmp_path: Path) -> None:
+    Image.fromarray(picture(150, 200)).save(tmp_path / "photo.png")
+    ran: Ran = go(tmp_path / "photo.png", "--n", "0", "--json")
+    assert ran.code == 0, ran.err
+    record = json.loads(ran.out)
+    folder = tmp_path / "photo-inspect"
+    assert {p.stem for p in folder.iterdir()} == PANELS
+    assert sorted(map(Path, record["output"])) == sorted(folder.iterdir())
+    assert record["bpp"] == 8 * record["bytes"] / (150 * 200)
+    assert record["bits_per_block_max"] >= record["bits_per_block_min"] > 0
+    for name in PANELS - {"inspect"}:
+        assert pixels(folder / f"{name}.png").shape == (150, 200, 3), name
+    assert np.array_equal(pixels(folder / "original.png"), picture(150, 200))
+    assert len(np.unique(pixels(folder / "bits.png").reshape(-1, 3), axis=0)) <= 3 * 4
+
+
+def test_a_file_with_and_without_its_original(go: Run, tmp_path: Path, tiny_folder: Path) -> None:
+    rgb = picture(150, 200)
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    (tmp_path / "x.gic").write_bytes(encoded(rgb))
+    alone = go(tmp_path / "x.gic", "--out", tmp_path / "a")
+    assert alone.code == 0, alone.err
+    assert {p.stem for p in (tmp_path / "a").iterdir()} == PANELS - {"original", "error"}
+    both = go(tmp_path / "x.gic", "--original", tmp_path / "photo.png", "--out", tmp_path / "b")
+    assert both.code == 0, both.err
+    assert {p.stem for p in (tmp_path / "b").iterdir()} == PANELS
+    assert b"PSNR" in both.out
+    assert b"PSNR" not in alone.out
+
+
+def test_refusals(go: Run, tmp_path: Path, tiny_folder: Path) -> None:
+    (tmp_path / "x.gic").write_bytes(encoded(picture(64, 64)))
+    Image.fromarray(picture(80, 80)).save(tmp_path / "other.png")
+    (tmp_path / "broken.gic").write_bytes((tmp_path / "x.gic").read_bytes()[:-3])
+    cases = [
+        ((tmp_path / "missing.png",), 3, "no such file"),
+        ((tmp_path / "broken.gic",), 3, ""),
+        ((tmp_path / "x.gic", "--bpp", "1"), 2, "encoded already"),
+        ((tmp_path / "x.gic", "--original", tmp_path / "other.png"), 1, "the original is 80x80, the file 64x64"),
+        ((tmp_path / "other.png", "--original", tmp_path / "other.png"), 2, "--original is for .gic files"),
+        ((tmp_path / "other.png", "--bpp", "1", "--n", "1"), 2, "exclude each other"),
+        ((tmp_path / "other.png", "--saliency", "x"), 2, "saliency x"),
+        (("-",), 2, "use --out DIR"),
+    ]
+    for words, code, message in cases:
+        ran = go(*words)
+        assert (ran.code, len(ran.err.splitlines())) == (code, 1), ran.err
+        assert message in ran.err
+    assert not [p for p in tmp_path.iterdir() if p.is_dir()], "no half of a result"
