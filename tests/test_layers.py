@@ -15,8 +15,8 @@ import gancodec
 PACKAGE = Path(__file__).parent.parent / "gancodec"
 
 LAYERS = [
-    {"", "errors", "types"},  # "" is gancodec/__init__.py
-    {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics", "atomic"},
+    {"", "errors", "types", "atomic"},  # "" is gancodec/__init__.py
+    {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics"},
     {"codec"},
     {"train", "evaluate", "batch", "pillow_plugin"},
     {"cli"},

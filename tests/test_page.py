@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from gancodec.evaluate.page import Column, Plot, Rate, Report, Sample, Shown, Ta
 HOSTILE = "<script>alert(1)</script>.png"
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">'
+    '<metadata><a href="https://matplotlib.org/"/></metadata>'
     '<g id="a"><use href="#a"/></g><g clip-path="url(#a)"/></svg>'
 )
 
@@ -35,7 +37,7 @@ RED, GREEN, BLUE, WHITE = (uri(c) for c in ((255, 0, 0), (0, 255, 0), (0, 0, 255
 
 def sample(name: str) -> Sample:
     """Two rates; the codec `lame` reaches only the second."""
-    good = Shown("gic1", RED, 1000, 0.1, {"PSNR dB": 25.5, "LPIPS": None}, GREEN, BLUE)
+    good = Shown("gic1", RED, 1000, 0.1, {"PSNR dB": 25.5, "LPIPS": None, "dB": math.inf}, GREEN, BLUE)
     lame = Shown("lame", None, 9000, 0.9, {}, note="out of reach: the nearest file has 0.9000 bpp")
     more = Shown("lame", BLUE, 4000, 0.4, {"PSNR dB": 30.25})
     return Sample(name, 96, 64, WHITE, GREEN, (Rate("0.1 bpp", (good, lame)), Rate("0.4 bpp", (good, more))))
@@ -51,7 +53,7 @@ def report(**changes: Any) -> Report:
     rows: tuple[dict[str, Any], ...] = (
         {"codec": "gic1", "bpp": 0.1, "psnr": 25.55},
         {"codec": "avif", "bpp": 0.25, "psnr": None},
-        {"codec": "jpeg", "bpp": 0.02, "psnr": 100.0},
+        {"codec": "jpeg", "bpp": 0.02, "psnr": math.inf},
         {"codec": HOSTILE, "bpp": 3.0, "psnr": 9.0},
     )
     values: dict[str, Any] = {
@@ -102,6 +104,10 @@ def test_samples_survive_as_json() -> None:
     page = render(report())
     text = page.split('id="samples">')[1].split("</script>")[0]
     assert [s["name"] for s in json.loads(text)] == ["01", HOSTILE]
+
+
+def test_names_that_are_no_text_do_not_stop_it() -> None:
+    assert "\\udc80" in render(report(title="a \udc80 b"))
 
 
 def test_ids_of_plots_are_kept_apart() -> None:
@@ -166,10 +172,10 @@ def choose(page: Any, name: str, text: str) -> None:
 def test_table_sorts_by_number_and_absent_is_last(page: Any) -> None:
     head = find(page, "#summary th:nth-child(3)")
     head.click()
-    assert column(page, 2) == ["9.0", "25.6", "100.0", "–"]
+    assert column(page, 2) == ["9.0", "25.6", "∞", "–"]
     assert head.get_attribute("aria-sort") == "ascending"
     head.send_keys("\ue007")  # Enter
-    assert column(page, 2) == ["100.0", "25.6", "9.0", "–"]
+    assert column(page, 2) == ["∞", "25.6", "9.0", "–"]
     find(page, "#summary th:nth-child(1)").click()
     assert column(page, 0) == [HOSTILE, "avif", "gic1", "jpeg"]
     assert head.get_attribute("aria-sort") == "none"
@@ -217,7 +223,7 @@ def test_selectors_change_what_is_seen(page: Any) -> None:
     choose(page, "right", "lame")
     assert pixel(page, 0.1) == (255, 0, 0)
     assert pixel(page, 0.95) == (0, 0, 255)
-    assert find(page, "#caption-left").text == "gic1 · 1000 bytes · 0.1000 bpp · PSNR dB 25.50"
+    assert find(page, "#caption-left").text == "gic1 · 1000 bytes · 0.1000 bpp · PSNR dB 25.50 · dB ∞"
     assert "4000 bytes" in find(page, "#caption-right").text
     choose(page, "left", "original")
     assert pixel(page, 0.1) == (255, 255, 255)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -104,21 +105,30 @@ def text_of(value: Cell, column: Column) -> str:
     """A cell as text: numbers with the column's decimals, a dash for what is absent."""
     if value is None:
         return DASH
+    if isinstance(value, float) and math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     if isinstance(value, float):
         return f"{value:.{4 if column.digits is None else column.digits}f}"
     return str(value)
 
 
+def sort_value(value: Cell) -> str:
+    """A number as a script reads it."""
+    return str(value).replace("inf", "Infinity")
+
+
 def render(report: Report) -> str:
     """The page. Raises MissingExtra without Jinja."""
-    return _template().render(
+    page = _template().render(
         report=report,
         plots=[(plot.title, apart(plot.svg, f"p{i}-")) for i, plot in enumerate(report.plots)],
         samples=_as_script([asdict(sample) for sample in report.samples]),
         text_of=text_of,
         css=_asset("report.css"),
+        sort_value=sort_value,
         js=_asset("report.js"),
     )
+    return page.encode("utf-8", "backslashreplace").decode()  # a file's name need not be text
 
 
 @lru_cache(maxsize=1)
@@ -137,12 +147,25 @@ def _asset(name: str) -> str:
 
 def _as_script(value: Any) -> str:
     """JSON that can stand in a <script> element whatever the strings in it are."""
-    text = json.dumps(value, ensure_ascii=True)
+    text = json.dumps(_plain(value), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def _plain(value: Any) -> Any:
+    """Infinite figures (PSNR of equal pictures) as text, as JSON has no number for them."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else text_of(value, Column("", ""))
+    return value
+
+
 def apart(svg: str, prefix: str) -> str:
-    """Put `prefix` before every id of an SVG element: several in one page would share theirs."""
+    """Put `prefix` before every id of an SVG element: several in one page would share theirs. Its metadata, which name
+    places outside, are left out."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     ids = set(re.findall(r'\bid="([^"]+)"', svg))
     svg = re.sub(r'\bid="([^"]+)"', lambda m: f'id="{prefix}{m[1]}"', svg)
     svg = re.sub(r'href="#([^"]+)"', lambda m: f'href="#{prefix}{m[1]}"' if m[1] in ids else m[0], svg)

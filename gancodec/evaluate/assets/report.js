@@ -56,7 +56,8 @@ function version(side) {
 function caption(shown) {
   if (shown.codec === ORIGINAL) return ORIGINAL;
   const figures = Object.entries(shown.figures).filter(([, value]) => value !== null);
-  const parts = figures.map(([name, value]) => `${name} ${value.toFixed(Math.abs(value) < 2 ? 4 : 2)}`);
+  const text = (value) => (typeof value === "string" ? value : value.toFixed(Math.abs(value) < 2 ? 4 : 2));
+  const parts = figures.map(([name, value]) => `${name} ${text(value)}`);
   const size = shown.bytes === null ? [] : [`${shown.bytes} bytes`, `${shown.bpp.toFixed(4)} bpp`];
   return [shown.codec, ...size, ...parts].join(" · ");
 }
