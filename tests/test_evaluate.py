@@ -198,7 +198,7 @@ def test_published_page_and_inserted_table(go: Eval, tmp_path: Path) -> None:
     published = (tmp_path / "docs" / "few.md").read_text()
     assert published.startswith("# A few\n")
     assert "few/rd-psnr.svg" in published
-    assert "published (published)" in (tmp_path / "docs" / "few" / "rd-psnr.svg").read_text()
+    assert "published (anchor)" in (tmp_path / "docs" / "few" / "rd-psnr.svg").read_text()
     assert not list((tmp_path / "docs").rglob("*.png")), "figures only"
     again = page.read_bytes()
     assert go(tmp_path / "in", *words, *more).code == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gancodec import imageio
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture
@@ -14,6 +16,15 @@ from gancodec.metrics import ms_ssim
 from tests.conftest import needs_weights
 
 KODAK = sorted((Path(__file__).parents[2] / "shared" / "data" / "kodak").glob("*.png"))
+# Mean bits per pixel that CompressAI publishes for Pillow at these qualities (results/image/kodak/{jpeg,webp}.json).
+PUBLISHED = {
+    ("JPEG", 5): 0.2212,
+    ("JPEG", 10): 0.3266,
+    ("JPEG", 20): 0.5084,
+    ("WEBP", 5): 0.2344,
+    ("WEBP", 10): 0.2963,
+    ("WEBP", 20): 0.4071,
+}
 AVIF = {0.1: 0.901, 0.2: 0.944}  # mean MS-SSIM of Pillow's AVIF, speed 6, at these mean rates
 
 pytestmark = [
@@ -36,3 +47,14 @@ def test_rate_and_quality(bpp: float, monkeypatch: pytest.MonkeyPatch) -> None:
         quality.append(ms_ssim(decode_bytes(coded.data).rgb, picture.rgb))
     assert len(runs) == len(KODAK), "the encoder runs once a picture"
     assert np.mean(quality) > AVIF[bpp]
+
+
+@pytest.mark.parametrize(("format", "quality"), PUBLISHED)
+def test_published_rates_of_peers(format: str, quality: int) -> None:
+    """With the settings behind published curves, the same pictures give the same rates."""
+    sizes = []
+    for path in KODAK:
+        buffer = io.BytesIO()
+        Image.fromarray(imageio.load(path).rgb).save(buffer, format, quality=quality)
+        sizes.append(8 * len(buffer.getvalue()) / (768 * 512))
+    assert np.mean(sizes) == pytest.approx(PUBLISHED[format, quality], rel=0.02)

@@ -307,7 +307,7 @@ def test_failing_tool(name: str, tools: Tools) -> None:
         with pytest.raises(GicError, match=rf"^{tool} failed \(3\): no memory for it$"):
             work()
         tools.write(tool, "    sys.exit(4)")
-        with pytest.raises(GicError, match=rf"^{tool} failed \(4\): no message$"):
+        with pytest.raises(GicError, match=rf"^{tool} failed \(4\): no message, no file$"):
             work()
     assert list(tools.temporary.iterdir()) == []
 

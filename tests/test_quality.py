@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 import sys
@@ -50,18 +51,16 @@ def test_ms_ssim_is_that_of_the_package(height: int, width: int, sigma: float) -
     assert quality.ms_ssim(a, b) == pytest.approx(metrics.ms_ssim(a, b), abs=5e-5)
 
 
-@pytest.mark.parametrize("sigma", [5, 20, 50])
-def test_ms_ssim_is_that_of_torchmetrics(sigma: float) -> None:
-    """Theirs takes its powers after the mean over the channels, so gray pictures agree, and coloured ones nearly."""
+@pytest.mark.parametrize("sigma", [5, 20])
+def test_ms_ssim_is_nearly_that_of_torchmetrics(sigma: float) -> None:
+    """Theirs reflects the borders of the coarsest scale instead of leaving them out."""
     from torchmetrics.image import MultiScaleStructuralSimilarityIndexMeasure
 
     reference = MultiScaleStructuralSimilarityIndexMeasure(data_range=1.0, kernel_size=11, sigma=1.5)
-    a, b = _pair(192, 256, sigma)
-    gray = [np.repeat(v[..., :1], 3, axis=2) for v in (a, b)]
-    for (x, y), tolerance in (((a, b), 2e-3), ((gray[0], gray[1]), 1e-4)):
-        expected = float(reference(_tensor(x), _tensor(y)))
-        assert expected < 0.999
-        assert quality.ms_ssim(x, y) == pytest.approx(expected, abs=tolerance)
+    a, b = _pair(176, 192, sigma)
+    expected = float(reference(_tensor(a), _tensor(b)))
+    assert expected < 0.98
+    assert quality.ms_ssim(a, b) == pytest.approx(expected, abs=5e-4)
 
 
 @pytest.mark.parametrize(("height", "width", "sigma"), [(11, 11, 10), (40, 30, 5), (97, 130, 20), (128, 128, 50)])
@@ -122,15 +121,22 @@ def test_weighted_psnr_is_the_weighted_mean_of_squares() -> None:
     assert metrics.psnr(a, b, weight) == pytest.approx(10 * math.log10(255**2 / error))
 
 
-@pytest.mark.parametrize(("height", "width"), [(211, 300), (176, 192), (40, 30)])
-def test_weighted_ms_ssim(height: int, width: int) -> None:
-    """A constant weight is none; a weight on an undamaged half hardly sees the damage; one on the damaged half sees
-    more than the plain mean."""
+@pytest.mark.parametrize(("height", "width"), [(211, 300), (163, 171), (40, 30)])
+def test_constant_weights_leave_ms_ssim_as_it_is(height: int, width: int) -> None:
+    """Zeros that pad an odd side lower the weight there, hence not to the last digit."""
     a, b = _pair(height, width, 40)
     for constant in (1.0, 0.01, 0.0):
         weight = np.full((height, width), constant)
-        # Zeros that pad an odd side lower the weight there, hence not to the last digit.
         assert metrics.ms_ssim(a, b, weight) == pytest.approx(metrics.ms_ssim(a, b), abs=2e-3)
+    even = slice(None, 160 if height > 160 else 32), slice(None, 128 if height > 160 else 16)
+    weight = np.full((height, width), 0.37)[even]
+    assert metrics.ms_ssim(a[even], b[even], weight) == pytest.approx(metrics.ms_ssim(a[even], b[even]), abs=1e-12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(211, 300), (176, 192)])
+def test_weighted_ms_ssim_looks_where_the_weight_is(height: int, width: int) -> None:
+    """A weight on an undamaged half hardly sees the damage; one on the damaged half sees more than the plain mean."""
+    a, b = _pair(height, width, 40)
     half = b.copy()
     half[:, width // 2 :] = a[:, width // 2 :]
     left, right = np.zeros((height, width)), np.zeros((height, width))
@@ -140,11 +146,6 @@ def test_weighted_ms_ssim(height: int, width: int) -> None:
     assert plain < 0.95
     assert metrics.ms_ssim(a, half, right) > 0.99
     assert metrics.ms_ssim(a, half, left) < plain - 0.02
-
-
-def test_weighted_ms_ssim_with_even_sides_needs_no_tolerance() -> None:
-    a, b = _pair(176, 192, 20)
-    assert metrics.ms_ssim(a, b, np.full((176, 192), 0.37)) == pytest.approx(metrics.ms_ssim(a, b), abs=1e-12)
 
 
 # Feature networks: the published values, and torchmetrics' own classes on seeded weights
@@ -270,13 +271,16 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
 
 
 def _batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Noise, pictures of odd size, the smallest pictures, flat pictures."""
+    """Noise, pictures of odd size, the smallest pictures."""
     generator = torch.Generator().manual_seed(0)
-    yield torch.rand(2, 3, 48, 64, generator=generator), torch.rand(2, 3, 48, 64, generator=generator)
-    for height, width, sigma in ((75, 59, 10), (32, 32, 30)):
+    yield torch.rand(2, 3, 32, 40, generator=generator), torch.rand(2, 3, 32, 40, generator=generator)
+    for height, width, sigma in ((49, 43, 10), (32, 32, 30)):
         a, b = _pair(height, width, sigma)
         yield _tensor(a), _tensor(b)
-    yield torch.full((1, 3, 40, 40), 0.4), torch.full((1, 3, 40, 40), 0.6)
+
+
+def _flat() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.full((1, 3, 36, 36), 0.4), torch.full((1, 3, 36, 36), 0.6)
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -287,7 +291,7 @@ def test_lpips_is_that_of_torchmetrics(net: str, seeded: tuple[Path, dict[str, n
     reference = _LPIPS(pretrained=True, net=net, pnet_rand=True)
     network = backbones.Lpips(net, seeded[0] / NETS[net][1])
     with torch.inference_mode():
-        for a, b in _batches():
+        for a, b in (*_batches(), _flat()):
             expected = reference(a, b, normalize=True).flatten()
             assert float(expected.min()) > 0
             assert network(a, b).numpy() == pytest.approx(expected.numpy(), rel=1e-4)
@@ -304,6 +308,9 @@ def test_dists_is_that_of_torchmetrics(seeded: tuple[Path, dict[str, nn.Sequenti
             assert float(expected.min()) > 0
             assert network(a, b).numpy() == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-6)
             assert network(a, a).numpy() == pytest.approx(0, abs=1e-5)
+        # Without any variance float32 is good for a few percent only, here and there.
+        exact = copy.deepcopy(reference).double()(*(x.double() for x in _flat()))
+        assert float(network(*_flat())) == pytest.approx(float(exact), rel=0.05)
 
 
 # Columns

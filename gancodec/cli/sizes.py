@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -159,6 +160,8 @@ def update(
         content, settings = _content(paths[job.source]), _settings(job.source, old).changed(given)
         entry = entries[job.source] = measure(job.source, content, settings, chosen.name, max_pixels)
         report.say(f"{job.source}: {_figures(entry)}")
+        if entry.bytes > (settings.size or entry.bytes) or (entry.bpp or 0) > (settings.bpp or math.inf):
+            report.warn(job.source, "the size asked for is out of reach; this is the nearest")
         report.record({"file": job.source, **entry.record})
 
     code = report.run(lambda: [Job(name) for name in sorted(paths)], work)

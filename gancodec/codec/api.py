@@ -116,9 +116,9 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     # All but the IMAGE chunk costs the same at every n: metadata and alpha are deflated twice, not once a probe.
     fixed = len(_wrap((b"", 0), picture, info, 0.0, options))
 
-    def size_at(n: float, nudge: int = 0) -> int:
-        stream = codec.code(analysis, picture.geometry, n, options.entropy, nudge)
-        streams[n, nudge] = stream.data, stream.level_shift
+    def size_at(n: float, deadzone: int = 0) -> int:
+        stream = codec.code(analysis, picture.geometry, n, options.entropy, deadzone)
+        streams[n, deadzone] = stream.data, stream.level_shift
         return fixed + container.chunk_size(len(stream.data)) - container.chunk_size(0)
 
     if target is None:
@@ -126,7 +126,7 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
         found = rate.Found(n, size_at(n), 1, True)
     else:
         found = _search(size_at, target, fixed, picture.geometry, info)
-    data = _wrap(streams[found.n, found.nudge], picture, info, found.n, options)
+    data = _wrap(streams[found.n, found.trim], picture, info, found.n, options)
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
     if options.strict and not hit:

@@ -9,19 +9,20 @@ from typing import NamedTuple
 TOLERANCE = 0.01  # a file within 1 % below the target is a hit
 AIM = 0.996  # where in that window to aim: most of the room left for what the curve gets wrong
 MAX_PROBES = 8
-STUCK = 0.007  # between the n on both sides of the target: closer, and sizes jump from one to the other
+STUCK = 0.02  # between the n on both sides of the target: closer, and sizes jump from one to the other
+TRIM_EFFECT = 0.0006  # of log size, for a trim of 1: where the secant starts
 WORDS = 8  # bytes: range-coded streams grow by whole words, so this close to a target is as near as it gets
 
 
 class Found(NamedTuple):
-    """Best n and nudge, their size in bytes, the sizes tried, and whether the size is at most the target and within
+    """Best n and trim, their size in bytes, the sizes tried, and whether the size is at most the target and within
     tolerance below it."""
 
     n: float
     size: int
     probes: int
     hit: bool
-    nudge: int = 0
+    trim: int = 0
 
 
 def search(
@@ -31,13 +32,13 @@ def search(
     slope: float,
     bounds: tuple[float, float],
     fixed: int = 0,
-    nudged: Callable[[float, int], int] | None = None,
+    trimmed: Callable[[float, int], int] | None = None,
 ) -> Found:
     """Find n so that size_of(n) is within 1 % below `target`.
 
     Safeguarded secant in log rate; the sizes need not be monotone in n. Of the sizes tried the largest not above the
     target wins, or the smallest of all where every one is above. Where the sizes jump over the target, the probes that
-    are left go to nudges.
+    are left go to trimming the file above it.
 
     Parameters
     ----------
@@ -51,13 +52,13 @@ def search(
         Smallest and largest n.
     fixed : int
         Bytes that do not depend on n (metadata, alpha), so that the curve is fitted to the rest.
-    nudged : callable, optional
-        n and a nudge 1, 2, ... to bytes: files of about the same size as at nudge 0.
+    trimmed : callable, optional
+        n and a trim 1, 2, ... to bytes: the larger, the smaller than at n alone, by about TRIM_EFFECT each.
     """
     low, high = bounds
     tried: dict[float, int] = {}
     n = min(max(guess, low), high)
-    while len(tried) < MAX_PROBES and not (nudged and _jumps(tried, target)):
+    while len(tried) < MAX_PROBES and not (trimmed and _jumps(tried, target)):
         tried[n] = size_of(n)
         if _is_hit(tried[n], target) or _at_the_end(n, tried, target, bounds):
             break
@@ -67,7 +68,10 @@ def search(
     within = {n: size for n, size in tried.items() if size <= target}
     best = max(within, key=within.__getitem__) if within else min(tried, key=tried.__getitem__)
     found = Found(best, tried[best], len(tried), _is_hit(tried[best], target))
-    return _nudge(found, nudged, target, slope, fixed) if nudged and not found.hit and _jumps(tried, target) else found
+    if found.hit or trimmed is None or not _jumps(tried, target):
+        return found
+    n = max(n for n, size in tried.items() if size > target)
+    return _trim(found, n, tried[n], trimmed, target, fixed)
 
 
 def _jumps(tried: dict[float, int], target: int) -> bool:
@@ -77,16 +81,21 @@ def _jumps(tried: dict[float, int], target: int) -> bool:
     return 0 < below - above < STUCK and not any(_is_hit(size, target) for size in tried.values())
 
 
-def _nudge(found: Found, nudged: Callable[[float, int], int], target: int, slope: float, fixed: int) -> Found:
-    """Try nudges beside the best n, each corrected by what the last one gave, until one hits or no probe is left."""
-    first = probes = found.probes
-    n, aim = found.n, math.log(max(target * AIM - fixed, 1.0))
+def _trim(found: Found, n: float, size: int, trimmed: Callable[[float, int], int], target: int, fixed: int) -> Found:
+    """Trim the file at n, a little above the target, until it hits or no probe is left: secant in log size."""
+    probes, effect = found.probes, TRIM_EFFECT
+    excess = math.log(max(size - fixed, 1)) - math.log(max(target * AIM - fixed, 1.0))
+    tried: set[int] = set()
     while probes < MAX_PROBES and not found.hit:
+        trim = max(round(excess / effect), 1)
+        while trim in tried:
+            trim += 1
+        tried.add(trim)
         probes += 1
-        size = nudged(n, probes - first)
-        if found.size < size <= target:
-            found = Found(n, size, probes, _is_hit(size, target), probes - first)
-        n += (aim - math.log(max(size - fixed, 1))) / slope
+        smaller = trimmed(n, trim)
+        if found.size < smaller <= target:
+            found = Found(n, smaller, probes, _is_hit(smaller, target), trim)
+        effect = max(math.log(max(size - fixed, 1) / max(smaller - fixed, 1)) / trim, TRIM_EFFECT / 8)
     return found._replace(probes=probes)
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 CODEC_ID = 0
 CODERS = {"range": 0, "huffman": 1}
 FINE_BLOCKS, FINE_SPREAD = 48, 0.25  # blocks, and standard deviation in levels, from which n alone steers finely enough
-NUDGE = 5  # sixteenths of a level, with no common divisor with SUBLEVELS
 TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach
 
 
@@ -78,27 +77,26 @@ class TunableCodec:
         """Run encoder and masker once on (H, W, 3) uint8 pixels."""
         return Analysis(*self.network.analyse(rgb))
 
-    def code(self, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range", nudge: int = 0) -> Stream:
-        """Code an analysed picture at `n`; nothing but integers below the first line."""
-        target, shift = self.target_at(analysis, n, nudge)
+    def code(self, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range", deadzone: int = 0) -> Stream:
+        """Code an analysed picture at `n`; nothing but integers below the first line. See `Target` for the deadzone."""
+        target, shift = self.target_at(analysis, n)
+        target = target._replace(deadzone=deadzone)
         writer = _writer(coder, self.entropy.tables)
         symbols = walk(writer, self.entropy, geometry, shift, target)
         return Stream(writer.finish(), shift, symbols)
 
-    def target_at(self, analysis: Analysis, n: float, nudge: int = 0) -> tuple[Target, int]:
+    def target_at(self, analysis: Analysis, n: float) -> tuple[Target, int]:
         """Levels, gains and quantised targets at `n`, with the level shift.
 
         Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks
         differ in importance, a small step of n moves a few of them by a level, which is as fine as anybody needs.
         Small and flat maps have no such steps: there the level shift moves all blocks by sixteenths of a level.
-        `nudge` moves the shift and n against each other, so that the blocks round otherwise at about the same rate.
         """
         calibration = self.weights.info.calibration
         centre = logit_to_level(calibration["logit_offset"] - calibration["logit_slope"] * n)
         relative = (logit_to_level(1.0) - logit_to_level(0.0)) * analysis.importance
         by_block = relative.size >= FINE_BLOCKS and relative.std() >= FINE_SPREAD
         shift = 0 if by_block else int(np.floor(centre * SUBLEVELS)) % SUBLEVELS
-        shift = (shift + nudge * NUDGE) % SUBLEVELS
         levels = np.rint(centre - shift / SUBLEVELS + relative)
         if levels.max() < 0:  # below the lowest level nothing may rise again
             shift = 0

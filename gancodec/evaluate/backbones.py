@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import pickle
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -119,18 +118,29 @@ class Vgg16:
         return found
 
 
+# The last parameter that each needs: a file of another network lacks it.
+LAST = {
+    "squeeze": "features.12.expand3x3.weight",
+    "alex": "features.10.weight",
+    "vgg": "features.28.weight",
+}
 NETS: dict[str, type[Squeeze] | type[Alex] | type[Vgg16]] = {"squeeze": Squeeze, "alex": Alex, "vgg": Vgg16}
 
 
-def _load(path: Path) -> Arrays:
-    """State of a network by parameter name, float32."""
-    if path.suffix == ".safetensors":
-        return {k: v.float() for k, v in load_file(path).items()}
+def _load(path: Path, needed: str = "") -> Arrays:
+    """State of a network by parameter name. GicError where the file holds something else, or lacks `needed`."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {k: v.float() for k, v in state.items()}
-    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError) as error:
-        raise GicError(f"{path.name}: not a file of tensors: {str(error).splitlines()[0]}") from error
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        arrays = {k: v if v.dtype in (torch.int8, torch.uint8) else v.float() for k, v in state.items()}
+    except Exception as error:  # both readers raise nearly anything for junk
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise GicError(f"{path.name}: not a file of tensors: {why}") from error
+    if needed and needed not in arrays:
+        raise GicError(f"{path.name}: not the weights that its name says: no {needed}")
+    return arrays
 
 
 def _convolve(arrays: Arrays, x: Tensor, name: str, **options: Any) -> Tensor:
@@ -166,7 +176,7 @@ class Lpips(nn.Module):
 
     def __init__(self, net: str, path: Path) -> None:
         super().__init__()
-        self.net = NETS[net](_load(path))
+        self.net = NETS[net](_load(path, LAST[net]))
         heads = _packaged("lpips_models", f"{net}.pth")
         self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(heads))]
 
@@ -193,7 +203,7 @@ class Dists(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.net = Vgg16(_load(path), _l2_pool)
+        self.net = Vgg16(_load(path, LAST["vgg"]), _l2_pool)
         weights = _packaged("dists_models", "weights.pt")
         total = weights["alpha"].sum() + weights["beta"].sum()
         self.alpha, self.beta = weights["alpha"] / total, weights["beta"] / total
@@ -207,8 +217,9 @@ class Dists(nn.Module):
         texture, structure = [], []
         for p, q in zip(self._taps(a), self._taps(b), strict=True):
             mean_p, mean_q = p.mean((2, 3)), q.mean((2, 3))
-            variance_p, variance_q = ((v.square().mean((2, 3)) - m.square()) for v, m in ((p, mean_p), (q, mean_q)))
-            covariance = (p * q).mean((2, 3)) - mean_p * mean_q
+            rest_p, rest_q = p - mean_p[..., None, None], q - mean_q[..., None, None]
+            variance_p, variance_q = rest_p.square().mean((2, 3)), rest_q.square().mean((2, 3))
+            covariance = (rest_p * rest_q).mean((2, 3))
             texture.append((2 * mean_p * mean_q + 1e-6) / (mean_p.square() + mean_q.square() + 1e-6))
             structure.append((2 * covariance + 1e-6) / (variance_p + variance_q + 1e-6))
         similarity = torch.cat(texture, 1) * self.alpha[:, :, 0, 0] + torch.cat(structure, 1) * self.beta[:, :, 0, 0]
@@ -238,7 +249,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        stored = load_file(path)
+        stored = _load(path)
         self.arrays = {
             name.removesuffix(".q"): _dequantised(stored, name)
             for name in stored

@@ -68,9 +68,9 @@ def cut(pixels: Pixels, side: int) -> Iterator[Pixels]:
 
 
 def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, float]:
-    """FID and KID of two sets of features.
+    """FID and KID of two sets of features, of equal size.
 
-    KID is the unbiased estimate over the whole sets (one subset), so it is deterministic and may be slightly below 0.
+    KID is the unbiased estimate over the whole sets (one subset), so it is deterministic and may be below 0.
     FID is biased upwards for sets that are not much larger than the number of features.
 
     References
@@ -80,6 +80,8 @@ def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, fl
     fid_class = backbones.require("torchmetrics.image.fid", "FID").FrechetInceptionDistance
     kid_class = backbones.require("torchmetrics.image.kid", "KID").KernelInceptionDistance
     a, b = torch.cat(list(real)), torch.cat(list(decoded))
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} patches: the sets must be of equal size")
     through = _Through(a.shape[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that KID keeps all features, which are here already

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gancodec import imageio
@@ -40,20 +39,23 @@ def measure(
     if found is None:
         return key, {}
     coder = codecs.get(codec, plan.device, realism)
-    decoded = [coder.decode(Path(file).read_bytes()) for _, file in pairs]
+    real: dict[int, list[Tensor]] = {side: [] for side in SIDES}
+    made: dict[int, list[Tensor]] = {side: [] for side in SIDES}
+    for path, file in pairs:
+        decoded = coder.decode(Path(file).read_bytes())
+        for side in SIDES:
+            if min(decoded.shape[:2]) >= side:
+                real[side].append(_original(found.name, found.path, path, side, plan.max_pixels))
+                made[side].append(found.features(decoded, side))
     figures: dict[str, float] = {}
     for side in SIDES:
-        real = [_original(found.name, found.path, path, side, plan.max_pixels) for path, _ in pairs]
-        if sum(len(r) for r in real) < LEAST_PATCHES:
-            continue
-        made = [found.features(pixels, side).float() for pixels in decoded]
-        result = distances([r.double() for r in real], [m.double() for m in made])
-        figures |= {f"{kind}{side}-{found.name}": value for kind, value in result.items()}
+        if sum(map(len, real[side])) >= LEAST_PATCHES:
+            result = distances(real[side], made[side])
+            figures |= {f"{kind}{side}-{found.name}": value for kind, value in result.items()}
     return key, figures
 
 
 @lru_cache(maxsize=256)
 def _original(name: str, weights: Path, path: str, side: int, max_pixels: int) -> Tensor:
     """Features of an original, kept for the next codec."""
-    features = Extractor(name, weights).features(imageio.load(path, max_pixels).rgb, side)
-    return features.to(torch.float32)
+    return Extractor(name, weights).features(imageio.load(path, max_pixels).rgb, side)

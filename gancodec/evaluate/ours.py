@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from gancodec import __version__
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
 from gancodec.codec.api import N_BOUNDS
 from gancodec.evaluate.codecs import Coded, Pixels
@@ -31,9 +32,9 @@ class Ours:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights, and what the rate search starts from."""
+        """Version, hash of the weights, and what the rate search starts from."""
         calibration = " ".join(f"{k}={v:.6g}" for k, v in sorted(self.model.calibration.items()))
-        return f"sha256 {self.model.sha256}; realism {self.realism:g}; {calibration}"
+        return f"gancodec {__version__}; sha256 {self.model.sha256}; realism {self.realism:g}; {calibration}"
 
     def open(self, rgb: Pixels) -> OurSession:
         """Start with a picture."""

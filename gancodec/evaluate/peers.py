@@ -31,7 +31,7 @@ CHROMA = (
     *(24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 32),
 )
-DECODE_TIMEOUT = 600  # seconds for one picture by a command-line tool
+TOOL_TIMEOUT, VERSION_TIMEOUT = 600, 30  # seconds for a picture by a command-line tool, and for its version
 
 
 def _steps(low: float, high: float, count: int) -> list[float]:
@@ -175,44 +175,50 @@ def heic() -> Peer:
     )
 
 
-def _tool(*names: str) -> list[str]:
+def _tool(codec: str, *names: str) -> None:
     for name in names:
         if shutil.which(name) is None:
-            raise UsageError(f"codec {names[0]}: {name} is not on PATH")
-    return list(names)
+            raise UsageError(f"codec {codec}: {name} is not on PATH")
+
+
+def _call(command: Sequence[str], timeout: float) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=timeout, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GicError(f"{command[0]} cannot be run: {error}") from error
 
 
 def _version(command: Sequence[str], pattern: str) -> str:
     """First match in what a tool prints; tools print it to either stream, with any exit code."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=False)
-    found = re.search(pattern, done.stdout + done.stderr)
+    done = _call(command, VERSION_TIMEOUT)
+    found = re.search(pattern, (done.stdout + done.stderr).decode(errors="replace"))
     return f"{Path(command[0]).name} {found[0] if found else 'of unknown version'}"
 
 
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, timeout=DECODE_TIMEOUT, check=False)
-    if done.returncode:
+def _run(command: Sequence[str], target: Path) -> bytes:
+    """The file that a tool writes."""
+    done = _call(command, TOOL_TIMEOUT)
+    if done.returncode or not target.is_file():
         tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise GicError(f"{command[0]} failed ({done.returncode}): {tail[-1] if tail else 'no message'}")
+        raise GicError(f"{command[0]} failed ({done.returncode}): {tail[-1] if tail else 'no message, no file'}")
+    return target.read_bytes()
 
 
 def bpg() -> Peer:
     """BPG by bpgenc and bpgdec: x265 or JCTVC as built, 4:4:4, slowest."""
-    _tool("bpgenc", "bpgdec")
+    _tool("bpg", "bpgenc", "bpgdec")
 
     def encode(rgb: Pixels, qp: float) -> bytes:
         with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
             source, target = Path(folder, "in.png"), Path(folder, "out.bpg")
             Image.fromarray(rgb).save(source)
-            _run(["bpgenc", "-q", str(int(qp)), "-f", "444", "-m", "9", "-o", str(target), str(source)])
-            return target.read_bytes()
+            return _run(["bpgenc", "-q", str(int(qp)), "-f", "444", "-m", "9", "-o", str(target), str(source)], target)
 
     def decode(data: bytes) -> Pixels:
         with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
             source, target = Path(folder, "in.bpg"), Path(folder, "out.png")
             source.write_bytes(data)
-            _run(["bpgdec", "-o", str(target), str(source)])
-            return _open(target.read_bytes())
+            return _open(_run(["bpgdec", "-o", str(target), str(source)], target))
 
     return Peer(
         name="bpg",
@@ -229,7 +235,7 @@ def bpg() -> Peer:
 
 def vvc() -> Peer:
     """VVC by vvencapp and vvdecapp: medium preset, perceptual QP adaptation, 4:2:0 in BT.601 full range."""
-    _tool("vvencapp", "vvdecapp")
+    _tool("vvc", "vvencapp", "vvdecapp")
 
     def encode(rgb: Pixels, qp: float) -> bytes:
         height, width = rgb.shape[:2]
@@ -237,20 +243,18 @@ def vvc() -> Peer:
             source, target = Path(folder, "in.yuv"), Path(folder, "out.266")
             source.write_bytes(to_yuv420(rgb))
             size = ["-s", f"{width + width % 2}x{height + height % 2}", "-c", "yuv420", "-r", "1", "-f", "1"]
-            _run(
-                ["vvencapp", "-i", str(source), *size, "--preset", "medium", "-q", str(int(qp)), "--qpa", "1"]
-                + ["--internal-bitdepth", "10", "-o", str(target)]
-            )
+            options = ["--preset", "medium", "-q", str(int(qp)), "--qpa", "1", "--internal-bitdepth", "10"]
+            stream = _run(["vvencapp", "-i", str(source), *size, *options, "-o", str(target)], target)
             # A raw stream has even sides only; the true ones are 8 bytes that count.
-            return struct.pack(">II", width, height) + target.read_bytes()
+            return struct.pack(">II", width, height) + stream
 
     def decode(data: bytes) -> Pixels:
         width, height = struct.unpack_from(">II", data)
         with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
             source, target = Path(folder, "in.266"), Path(folder, "out.yuv")
             source.write_bytes(data[8:])
-            _run(["vvdecapp", "-b", str(source), "-o", str(target), "-d", "8"])
-            return from_yuv420(target.read_bytes(), width, height)
+            decoded = _run(["vvdecapp", "-b", str(source), "-o", str(target), "-d", "8"], target)
+            return from_yuv420(decoded, width, height)
 
     return Peer(
         name="vvc",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which stay apart for the colour blind; black is ours.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
 MARKERS = "osD^vPX*<>"
+DASHES = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 TICKS = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3)  # bits per pixel
 SIZE = (6.4, 4.4)  # inches
 METADATA = {"Date": None}  # the same picture for the same figures
@@ -51,7 +52,7 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
 
 
 def rate_distortion(measured: Sequence[Curve], published: Sequence[Curve], metric: str, label: str) -> Figure | None:
-    """Quality over log rate, one line a codec; published curves are dashed. None where no curve has the metric."""
+    """Quality over log rate, one line a codec; anchors are gray and dashed. None where no curve has the metric."""
     shown = [c for c in measured if metric in c.figures]
     if not shown:
         return None
@@ -61,8 +62,8 @@ def rate_distortion(measured: Sequence[Curve], published: Sequence[Curve], metri
         width = 2.2 if i == 0 else 1.3
         axes.plot(curve.bpp, curve.figures[metric], label=curve.name, linewidth=width, markersize=4, **style)
     for i, curve in enumerate(c for c in published if metric in c.figures):
-        shade = f"{0.35 + 0.5 * (i % 5) / 5:.2f}"
-        axes.plot(curve.bpp, curve.figures[metric], "--", color=shade, linewidth=1, label=f"{curve.name} (published)")
+        style = {"color": "#555555", "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.1}
+        axes.plot(curve.bpp, curve.figures[metric], label=f"{curve.name} (anchor)", **style)
     _rate_axis(axes, [c.bpp for c in shown])
     axes.set_ylabel(label)
     axes.legend(fontsize=8, frameon=False)

@@ -88,21 +88,23 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: dict[str, dict[str, Any]] = {}
+        self._cut = False  # does the file end in the middle of a line?
         if path.is_file():
-            for line in path.read_bytes().splitlines():
+            data = path.read_bytes()
+            self._cut = bool(data) and not data.endswith(b"\n")
+            for line in data.splitlines():
                 record = _parsed(line)
                 if record is not None:
                     self.records[record["key"]] = record
 
     def add(self, records: Iterable[dict[str, Any]]) -> None:
         """Append whole lines; a line cut before them stays alone."""
-        text = ""
+        text, self._cut = "\n" * self._cut, False
         for record in records:
             self.records[record["key"]] = record
             text += json.dumps(record) + "\n"
-        cut = self.path.is_file() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
         with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write("\n" * bool(cut) + text)
+            handle.write(text)
 
     def rows(self) -> dict[str, Row]:
         """Rows by key."""

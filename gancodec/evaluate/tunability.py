@@ -21,7 +21,8 @@ class Measured:
     """Mean rates at each n.
 
     bpp : of whole files.
-    coded : of the coded pictures alone, per pixel after padding: what the rate search steers by.
+    coded : of the coded pictures alone, per pixel after padding, as geometric means: what the rate search steers by, as
+        it wants the least error in log rate for a picture it has not seen.
     """
 
     model: ModelInfo
@@ -81,5 +82,6 @@ def measure(
             coded = encode_picture(bare, EncodeOptions(n=n, model=model.name, device=device))
             rates[i, j] = coded.bpp, 8 * len(container.read(coded.data).image) / padded
         step()
-    bpp, coded_bpp = rates.mean(0).T
+    bpp = rates[..., 0].mean(0)
+    coded_bpp = np.exp(np.log(rates[..., 1]).mean(0))
     return Measured(model, len(paths), tuple(ns), tuple(map(float, bpp)), tuple(map(float, coded_bpp)))

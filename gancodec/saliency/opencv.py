@@ -58,7 +58,8 @@ def saliency_map(rgb: Pixels, method: str = "combined") -> FloatArray:
     """
     if method not in METHODS:
         raise UsageError(f"saliency {method}: choose {', '.join(METHODS)}")
-    if min(rgb.shape[:2]) < LEAST_SIDE:
+    # In a flat picture the methods would stretch their own rounding noise to the full range.
+    if min(rgb.shape[:2]) < LEAST_SIDE or (rgb == rgb[0, 0]).all():
         return np.zeros(rgb.shape[:2], np.float32)
     return METHODS[method](rgb)
 
