@@ -230,3 +230,21 @@ def test_reading_symbols_needs_no_torch(tmp_path: Path, tiny_installed: Path) ->
         f"verify_bytes(open({str(file)!r}, 'rb').read()); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("entropy", ["range", "huffman"])
+def test_a_dead_zone_makes_smaller_files_that_decode(entropy: str) -> None:
+    codec = TunableCodec(tiny_weights(), "cpu")
+    rgb = picture(192, 256)
+    geometry = Picture(rgb).geometry
+    analysis = codec.analyse(rgb)
+    plain = codec.code(analysis, geometry, 0.0, entropy)
+    assert codec.code(analysis, geometry, 0.0, entropy, 0).data == plain.data
+    sizes = []
+    for deadzone in (16, 160, 640):
+        trimmed = codec.code(analysis, geometry, 0.0, entropy, deadzone)
+        sizes.append(len(trimmed.data))
+        read = codec.read(trimmed.data, geometry, trimmed.level_shift, entropy)
+        assert all(np.array_equal(a, b) for a, b in zip(read, trimmed.symbols, strict=True))
+        assert np.abs(trimmed.symbols.latents).sum() < np.abs(plain.symbols.latents).sum()
+    assert len(plain.data) > sizes[0] > sizes[1] > sizes[2]

@@ -51,3 +51,30 @@ def test_out_of_reach_gives_the_nearest() -> None:
     assert (low.size, low.hit) == (smallest, False)
     high = search(size_of, 10 * largest, 0.0, -0.5, BOUNDS)
     assert (high.size, high.hit) == (largest, False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1500, 40_000), st.floats(0.012, 0.04), st.floats(-0.8, 0.8), st.floats(0.0002, 0.0012))
+def test_sizes_that_jump_over_the_target_are_trimmed(size: int, jump: float, guess: float, effect: float) -> None:
+    """A staircase with one tall step around the target: no n hits, a trim does."""
+    target = round(size * (1 - jump / 2))
+
+    def size_of(n: float, trim: int = 0) -> int:
+        step = size if n < 0.1 else round(size * (1 - jump))
+        return round(step * math.exp(-0.5 * (n - 0.1)) * math.exp(-effect * trim))
+
+    without = search(size_of, target, guess, -0.5, BOUNDS)
+    found = search(size_of, target, guess, -0.5, BOUNDS, trimmed=size_of)
+    assert found.probes <= MAX_PROBES
+    assert found.size <= target
+    assert found.size == size_of(found.n, found.trim)
+    assert found.hit
+    assert found.hit >= without.hit
+
+
+def test_without_trims_a_jump_stays_a_miss() -> None:
+    def size_of(n: float) -> int:
+        return 10_000 if n < 0.1 else 9_700
+
+    found = search(size_of, 9_900, 0.3, -0.5, BOUNDS)
+    assert (found.size, found.hit, found.trim) == (9_700, False, 0)
