@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -244,3 +245,63 @@ def test_perceptual_columns_name_their_network(go: Eval, tmp_path: Path) -> None
     assert "lpips_squeeze.safetensors" in record["facts"]["lpips-squeeze"]
     assert "mobilenetv2" in record["facts"]["FID and KID"]
     assert not any("inception" in key for key in low)
+
+
+def workers(parent: int) -> list[int]:
+    """Worker processes of a parent, by what the system tells."""
+    shown = subprocess.run(
+        ["ps", "-e", "-o", "pid=", "-o", "ppid=", "-o", "args="], capture_output=True, text=True, check=True
+    ).stdout
+    lines = [line.split(None, 2) for line in shown.splitlines()]
+    return [int(pid) for pid, ppid, args in lines if int(ppid) == parent and "spawn_main" in args]
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="finds worker processes by ps, which is not here")
+def test_a_killed_worker_is_said_and_the_rest_kept(tmp_path: Path, tiny_folder: Path) -> None:
+    save(tmp_path / "in", *(f"{i}.png" for i in range(8)))
+    log = tmp_path / "out" / "rows.jsonl"
+    command = [sys.executable, "-m", "gancodec", "eval", tmp_path / "in", "--codecs", "gic,jp2", "--bpp", RATES]
+    command += ["--out", tmp_path / "out", "--show", "0", "--jobs", "2"]
+    environment = {**os.environ, weights.ENVIRONMENT: str(tiny_folder)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.decode().splitlines()[-1].startswith("gancodec: a worker process died (out of memory?)")
+    assert b"Traceback" not in err
+    assert Log(log).rows()
+
+
+def test_damaged_logs_and_files_are_measured_again(go: Eval, tmp_path: Path) -> None:
+    save(tmp_path / "in", "a.png")
+    words = (tmp_path / "in", "--codecs", "jp2", "--bpp", RATES, "--show", "0")
+    assert go(*words).code == 0
+    before = [(r["bytes"], r["psnr"]) for r in table(tmp_path / "out")]
+    log = tmp_path / "out" / "rows.jsonl"
+    first, second = log.read_text().splitlines()
+    log.write_text(f'junk\n[1]\n{{"key": 5}}\n{first[:-9]}\n' + json.dumps(json.loads(second) | {"figures": 3}))
+    (tmp_path / "out" / "speed.jsonl").write_text('{"key": "x"}\n7\n')
+    (tmp_path / "out" / "files" / "jp2" / "0.2-bpp" / "a.j2k").write_bytes(b"cut")
+    assert go(*words).code == 0
+    assert [(r["bytes"], r["psnr"]) for r in table(tmp_path / "out")] == before
+
+
+def test_results_that_cannot_be_written(go: Eval, run: Run, tmp_path: Path) -> None:
+    (path,) = save(tmp_path / "in", "a.png")
+    (tmp_path / "file").write_text("")
+    ran = run("eval", path, "--codecs", "jpeg", "--out", tmp_path / "file")
+    assert ran.code == 1
+    assert ran.err.splitlines() == [f"gancodec: {tmp_path / 'file'} cannot be written: File exists"]
+
+
+def test_networks_that_are_none_are_refused_before_the_work(go: Eval, tmp_path: Path) -> None:
+    (path,) = save(tmp_path / "in", "a.png")
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "lpips_squeeze.safetensors").write_text("text")
+    ran = go(path, "--codecs", "jpeg", "--backbones", tmp_path / "nets")
+    assert ran.code == 1
+    assert ran.err.startswith("gancodec: lpips_squeeze.safetensors: not a file of tensors")
+    assert not (tmp_path / "out").exists()

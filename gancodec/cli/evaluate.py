@@ -6,6 +6,8 @@ import fnmatch
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gancodec.evaluate.context import Context
     from gancodec.evaluate.curves import Curve
     from gancodec.evaluate.job import Plan
+    from gancodec.evaluate.run import Outcome
 
 LINE_EVERY = 30  # seconds between lines of progress where standard error is no terminal
 TERMINAL = ("codec", "point", "reached", "bpp", "psnr", "ms-ssim", "ssim", "lpips-squeeze", "lpips-alex", "dists-vgg16")
@@ -120,30 +123,39 @@ def evaluate(
     if insert is not None:
         outputs.check_marks(insert, "targets")
     paths = list(files.inputs(inputs, files.PICTURE_SUFFIXES))
-    with Bar(quiet) as bar:
+    with _writing(out), Bar(quiet) as bar:
         outcome = run(plan, paths, jobs, bar)
-        context = derive(
-            outcome,
-            title or f"{len(outcome.sources)} pictures",
-            shlex.join(["gancodec", *sys.argv[1:]]),
-            published,
-            [curve for curve in published if curve.name in drawn],
-            pairs,
-        )
+        command, heading = shlex.join(["gancodec", *sys.argv[1:]]), title or f"{len(outcome.sources)} pictures"
+        overlaid = [curve for curve in published if curve.name in drawn]
+        context = derive(outcome, heading, command, published, overlaid, pairs)
         gaps = None if bars is None else tables.targets(bars, context.curves, context.means)
         bar.stage("report", show)
         written = outputs.write_all(context, show, gaps, bar.step)
-    if publish is not None:
-        written += outputs.publish(context, publish, gaps)
-    if insert is not None and gaps is not None:
-        outputs.insert(insert, "targets", tables.markdown(gaps))
-        written.append(insert)
+        if publish is not None:
+            written += outputs.publish(context, publish, gaps)
+        if insert is not None and gaps is not None:
+            outputs.insert(insert, "targets", tables.markdown(gaps))
+            written.append(insert)
     _tell(context, report, as_json=as_json, quiet=quiet)
     report.say("written: " + ", ".join(map(str, written)))
+    raise typer.Exit(_fail(outcome, report))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """A folder or file of results that cannot be written is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise GicError(f"{error.filename or out} cannot be written: {error.strerror or error}") from error
+
+
+def _fail(outcome: Outcome, report: Report) -> int:
+    """One line for each picture or file that failed; the exit code."""
     failed = [*outcome.broken, *(r for r in outcome.rows if r.reached == "error")]
     for row in failed:
         report.fail(" ".join(part for part in (row.picture, row.codec) if part), _Failure(row.error))
-    raise typer.Exit(FAILED if failed else 0)
+    return FAILED if failed else 0
 
 
 def _plan(

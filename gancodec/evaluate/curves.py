@@ -26,6 +26,8 @@ class Mean:
     reached, pictures : int
         Pictures that count, and pictures in all. Where they differ the means are of a part of the set and belong on no
         curve.
+    failed : int
+        Pictures whose file could not be made, decoded or measured.
     bpp : float
         Mean rate, of the nearest files where the rate asked for is not reached.
     off : float
@@ -36,6 +38,7 @@ class Mean:
     point: Point
     pictures: int
     reached: int
+    failed: int
     bpp: float
     off: float
     encode_s: float | None
@@ -78,6 +81,7 @@ def _mean(codec: str, point: Point, rows: list[Row], pictures: int, extra: dict[
         point=point,
         pictures=pictures,
         reached=len(good),
+        failed=sum(r.reached == "error" for r in rows),
         bpp=float(np.mean(rates)) if rates else math.nan,
         off=max(off, default=0.0),
         encode_s=_average([r.encode_s for r in good]),

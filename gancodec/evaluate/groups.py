@@ -22,10 +22,11 @@ def fingerprint(folder: Path | None) -> str:
     return f"{found.name}, {found.path.name}, sha256 {backbones.digest(found.path)}" if found else ""
 
 
-def columns(folder: Path | None) -> tuple[str, ...]:
-    """Names of the figures, with side of the patches and network."""
+def load(folder: Path | None) -> None:
+    """Load the network now; GicError where its file is not what its name says."""
     found = extractor(folder)
-    return tuple(f"{kind}{side}-{found.name}" for side in SIDES for kind in ("fid", "kid")) if found else ()
+    if found is not None:
+        _ = found.network
 
 
 def measure(

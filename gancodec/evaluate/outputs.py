@@ -70,7 +70,8 @@ def insert(path: Path, name: str, text: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    atomic.replace(path, (text.rstrip("\n") + "\n").encode())
+    # A file's name need not be text.
+    atomic.replace(path, (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
 
 
 def slug(name: str) -> str:

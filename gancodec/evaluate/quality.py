@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,6 @@ from gancodec.evaluate import backbones
 from gancodec.saliency import saliency_map
 
 Pixels = NDArray[np.uint8]
-Metric = Callable[[Pixels, Pixels], float | None]
 SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # pixels: the least that the window, and five scales of it, need
 LPIPS_SIDE = 32
 LPIPS_FILES = {
@@ -80,7 +78,7 @@ class Meter:
         self.saliency = saliency
         self.used: dict[str, str] = {}
         self.absent: tuple[str, ...] = ()
-        self._perceptual: dict[str, Metric] = {}
+        self._perceptual: dict[str, _Distance] = {}
         for net, files in LPIPS_FILES.items():
             self._add(f"lpips-{net}", [backbones.find(folder, f) for f in files], files, net)
         self._add("dists-vgg16", [backbones.find(folder, backbones.VGG)], (backbones.VGG,), "")
@@ -94,6 +92,11 @@ class Meter:
             return
         self.used[column] = f"{path.name}, sha256 {backbones.digest(path)}"
         self._perceptual[column] = _Distance(path, net)
+
+    def load(self) -> None:
+        """Load every network now; GicError where a file is not what its name says."""
+        for metric in self._perceptual.values():
+            metric.load()
 
     def fingerprint(self) -> str:
         """Whatever changes when the figures may change."""
@@ -121,6 +124,10 @@ class _Distance:
 
     def __init__(self, path: Path, net: str) -> None:
         self.path, self.net = path, net
+
+    def load(self) -> None:
+        """Load the network, for this process."""
+        _network(self.path, self.net)
 
     def __call__(self, original: Pixels, decoded: Pixels) -> float | None:
         if min(original.shape[:2]) < LPIPS_SIDE:

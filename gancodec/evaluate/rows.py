@@ -107,8 +107,17 @@ class Log:
             handle.write(text)
 
     def rows(self) -> dict[str, Row]:
-        """Rows by key."""
-        return {key: Row(**record) for key, record in self.records.items()}
+        """Rows by key; a record that is none (of another version, or edited) is as good as absent."""
+        found = {}
+        for key, record in self.records.items():
+            if isinstance(record.get("figures"), dict) and set(record) == set(Row.__dataclass_fields__):
+                found[key] = Row(**record)
+        return found
+
+    def figures(self, key: str) -> dict[str, Any] | None:
+        """The figures of a record, or None."""
+        found = self.records.get(key, {}).get("figures")
+        return found if isinstance(found, dict) else None
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -130,4 +139,4 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     for row in rows:
         values = asdict(row)
         writer.writerow([*(values[name] for name in plain), *(row.figures.get(name) for name in figures)])
-    atomic.replace(path, text.getvalue().encode())
+    atomic.replace(path, text.getvalue().encode("utf-8", "backslashreplace"))

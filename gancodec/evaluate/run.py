@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from gancodec import imageio
 from gancodec.errors import GicError, UsageError
 from gancodec.evaluate import codecs, groups, speed
-from gancodec.evaluate.job import Job, Plan, Source, keys, run, warm
+from gancodec.evaluate.job import Job, Plan, Source, keys, meter_of, run, warm
 from gancodec.evaluate.rows import Log, Row, key_of
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -82,6 +82,8 @@ def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: 
     """
     for name, realism in plan.codecs:
         warm(name, plan.device, realism)  # what is not there, or cannot do this, is said before any work
+    meter_of(plan.backbones, plan.saliency).load()
+    groups.load(plan.backbones)
     plan.folder.mkdir(parents=True, exist_ok=True)
     sources, broken = sources_of(paths, plan)
     if not sources:
@@ -153,7 +155,9 @@ def _rows(plan: Plan, sources: Sequence[Source], submit: Submit, progress: Progr
 
 
 def _still_there(plan: Plan, row: Row) -> bool:
-    return not row.file or (plan.folder / row.file).is_file()
+    """Is the coded file as it was written? Of another size, it is not."""
+    path = plan.folder / row.file
+    return not row.file or (path.is_file() and path.stat().st_size == row.bytes)
 
 
 def _results(submit: Submit, work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
@@ -181,7 +185,7 @@ def _sets(
                 continue  # figures of a part of the set cannot be compared with those of the whole
             key = key_of(sorted(r.key for r in mine), groups.fingerprint(plan.backbones))
             order[(codec.name, point.kind, point.value)] = key
-            if key not in log.records:
+            if log.figures(key) is None:
                 pairs = [(paths[r.picture], str(plan.folder / r.file)) for r in mine]
                 work.append((key, plan, name, realism, pairs))
     progress.stage("sets of patches", len(work) if groups.fingerprint(plan.backbones) else 0)
@@ -189,7 +193,8 @@ def _sets(
         for key, figures in _results(submit, groups.measure, work):
             log.add([{"key": key, "figures": figures}])
             progress.step()
-    return {place: log.records[key]["figures"] for place, key in order.items() if key in log.records}
+    found = {place: log.figures(key) for place, key in order.items()}
+    return {place: figures for place, figures in found.items() if figures is not None}
 
 
 def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.Figures]:
@@ -204,9 +209,10 @@ def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.
         if rows:
             row = rows[len(rows) // 2]
             key = key_of("speed", row.key)
-            if key not in log.records:
+            figures = log.figures(key)
+            if figures is None:
                 figures = speed.measure(name, realism, plan, first.path, float(row.setting or 0))
                 log.add([{"key": key, "figures": figures, "picture": first.name, "bpp": row.bpp}])
-            found[codec.name] = log.records[key]["figures"]
+            found[codec.name] = figures
         progress.step()
     return found

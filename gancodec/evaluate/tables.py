@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ def summary(found: Sequence[Mean]) -> Table:
             "codec": mean.codec,
             "point": mean.point.label,
             "reached": f"{mean.reached} of {mean.pictures}",
-            "bpp": mean.bpp,
+            "bpp": None if math.isnan(mean.bpp) else mean.bpp,
             "off": 100 * mean.off if mean.point.kind == RATE and mean.reached else None,
             "search_s": mean.search_s if mean.point.kind == RATE else None,
             "note": _note(mean),
@@ -75,6 +76,8 @@ def summary(found: Sequence[Mean]) -> Table:
 def _note(mean: Mean) -> str:
     if mean.whole:
         return ""
+    if mean.failed:
+        return f"{mean.failed} failed"
     beyond = "lowest" if mean.bpp > mean.point.value else "highest"
     return f"out of reach{' of some' * bool(mean.reached)}: {beyond} mean {mean.bpp:.4f} bpp"
 
