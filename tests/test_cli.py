@@ -43,7 +43,7 @@ FLAGS = {
     },
     "eval": READING | {
         "--out", "--codecs", "--bpp", "--sweep", "--beta", "--device", "--jobs", "--backbones", "--saliency",
-        "--anchors", "--overlay", "--against", "--show", "--title", "--targets", "--publish", "--insert",
+        "--anchors", "--overlay", "--against", "--speed", "--show", "--title", "--targets", "--publish", "--insert",
     },
     "tune-curve": {
         "--out", "--n", "--store", "--model", "--device", "--json", "--quiet/-q", "--verbose/-v", "--help",

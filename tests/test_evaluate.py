@@ -43,7 +43,9 @@ def go(run: Run, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path, tmp_path: P
     monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
     codecs.get.cache_clear()
-    return lambda *arguments: run("eval", *arguments, "--out", tmp_path / "out")
+    return lambda *arguments, speed=False: run(
+        "eval", *arguments, "--out", tmp_path / "out", "--speed" if speed else "--no-speed"
+    )
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -54,7 +56,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 def test_files_are_real_and_figures_are_theirs(go: Eval, tmp_path: Path) -> None:
     paths = save(tmp_path / "in", "a.png", "b.png")
     (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
-    ran = go(tmp_path / "in", "--codecs", "gic,jp2", "--bpp", RATES, "--show", "1")
+    ran = go(tmp_path / "in", "--codecs", "gic,jp2", "--bpp", RATES, "--show", "1", speed=True)
     assert ran.code == 1
     assert "broken: not a picture" in ran.err
     assert "Traceback" not in ran.err
@@ -121,7 +123,7 @@ def test_interrupted_and_resumed(tmp_path: Path, tiny_folder: Path) -> None:
     save(tmp_path / "in", *(f"{i}.png" for i in range(8)))
     log = tmp_path / "out" / "rows.jsonl"
     command = [sys.executable, "-m", "gancodec", "eval", tmp_path / "in", "--codecs", "gic,jp2", "--bpp", RATES]
-    command += ["--out", tmp_path / "out", "--show", "0", "--jobs", "2"]
+    command += ["--out", tmp_path / "out", "--show", "0", "--jobs", "2", "--no-speed"]
     environment = {**os.environ, weights.ENVIRONMENT: str(tiny_folder)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -260,7 +262,7 @@ def workers(parent: int) -> list[int]:
 def test_a_killed_worker_is_said_and_the_run_can_go_on(tmp_path: Path, tiny_folder: Path) -> None:
     save(tmp_path / "in", "a.png", "b.png")
     command = [sys.executable, "-m", "gancodec", "eval", tmp_path / "in", "--codecs", "gic,jp2", "--bpp", RATES]
-    command += ["--out", tmp_path / "out", "--show", "0", "--jobs", "2"]
+    command += ["--out", tmp_path / "out", "--show", "0", "--jobs", "2", "--no-speed"]
     environment = {**os.environ, weights.ENVIRONMENT: str(tiny_folder)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,7 @@ Against = Annotated[
     list[str] | None,
     typer.Option("--against", metavar="NAME", help="Codecs or anchors for BD-rates; * and ? are wild."),
 ]
+Speed = Annotated[bool, typer.Option("--speed/--no-speed", help="Time each codec alone, in fresh processes.")]
 Show = Annotated[int, typer.Option("--show", min=0, metavar="N", help="Pictures in the HTML report.")]
 Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Heading of the reports.")]
 Targets = Annotated[
@@ -91,6 +93,7 @@ def evaluate(
     anchors: Anchors = None,
     overlay: Overlay = None,
     against: Against = None,
+    speed: Speed = True,
     show: Show = 3,
     title: Title = None,
     targets: Targets = None,
@@ -109,6 +112,7 @@ def evaluate(
     if insert is not None and targets is None:
         raise UsageError("--insert needs --targets")
     plan = _plan(codecs, bpp, sweep, beta, device, out, backbones, saliency, max_pixels)
+    plan = replace(plan, speed=speed)
     published = _published(anchors)
     from gancodec.evaluate import outputs, tables
     from gancodec.evaluate.context import derive

@@ -40,6 +40,8 @@ class Plan:
         Where results go.
     backbones : Path or None
         With the weights of feature networks.
+    speed : bool
+        Also time each codec alone, in fresh processes.
     """
 
     codecs: tuple[tuple[str, float], ...]
@@ -50,6 +52,7 @@ class Plan:
     saliency: str = "combined"
     device: str = "auto"
     max_pixels: int = MAX_PIXELS
+    speed: bool = True
 
     def points(self, codec: Codec) -> list[Point]:
         """Everything asked of a codec."""

@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -92,7 +93,8 @@ def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: 
     with _pool(jobs) as submit:
         outcome.rows = _rows(plan, sources, submit, progress)
         outcome.sets = _sets(plan, outcome, submit, progress)
-    outcome.speed = _speed(plan, outcome, progress)
+    if plan.speed:
+        outcome.speed = _speed(plan, outcome, progress)
     return outcome
 
 
@@ -109,7 +111,7 @@ def _pool(jobs: int) -> Iterator[Submit]:
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, threads))
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_quiet_worker)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_start_worker)
     try:
         yield pool.submit
     except BrokenProcessPool as error:
@@ -123,9 +125,17 @@ def _pool(jobs: int) -> Iterator[Submit]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _quiet_worker() -> None:
-    """Ctrl-C goes to every process of the terminal; only the parent should answer it."""
+def _start_worker() -> None:
+    """Ctrl-C goes to every process of the terminal; only the parent should answer it. Without a parent, end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _at_once(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
