@@ -39,7 +39,8 @@ FLAGS = {
     "verify": READING,
     "models": {"--json", "--help"},
     "inspect": READING | {
-        "--out", "--original", "--saliency", "--bpp", "--size", "--n", "--model", "--entropy", "--device",
+        "--overwrite/-f", "--out", "--original", "--saliency", "--bpp", "--size", "--n", "--model", "--entropy",
+        "--device",
     },
     "eval": READING | {
         "--out", "--codecs", "--bpp", "--sweep", "--beta", "--device", "--jobs", "--backbones", "--saliency",

@@ -48,7 +48,7 @@ def test_means_are_over_all_pictures_or_say_so() -> None:
     summary = tables.summary([a, b, c])
     assert summary.rows[0]["psnr"] == 25
     assert summary.rows[1]["psnr"] is None, "a mean over a part of the set is not shown"
-    assert summary.rows[1]["note"] == "out of reach of some: lowest mean 0.1500 bpp"
+    assert summary.rows[1]["note"] == "out of reach of 1: their lowest mean 0.2000 bpp"
     assert summary.rows[2]["note"] == "1 failed"
 
 

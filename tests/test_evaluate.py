@@ -164,7 +164,7 @@ def test_out_of_reach_has_its_lowest_rate_and_no_figures(go: Eval, tmp_path: Pat
     smallest = codecs.get("jpeg").open(picture(HEIGHT, WIDTH, 0)).at_setting(1).data
     assert float(low["bpp"]) == 8 * len(smallest) / (HEIGHT * WIDTH)
     assert fine["reached"] == "yes"
-    assert f"out of reach: lowest mean {float(low['bpp']):.4f} bpp".encode() in ran.out
+    assert f"out of reach of 1: their lowest mean {float(low['bpp']):.4f} bpp".encode() in ran.out
     assert "out of reach: the nearest file has" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -184,12 +184,12 @@ def test_published_page_and_inserted_table(go: Eval, tmp_path: Path) -> None:
     save(tmp_path / "in", "a.png")
     target = tmp_path / "targets.json"
     bar = {"codec": "jpeg", "metric": "psnr", "label": "the bar", "values": [20.0]}
-    target.write_text(json.dumps({"rates": [1], "bars": [bar]}))
+    target.write_text(json.dumps({"rates": [0.5], "bars": [bar]}))
     anchor = tmp_path / "anchor.csv"
     anchor.write_text("codec,bpp,psnr\n" + "".join(f"published,{0.5 * i},{20 + 2 * i}\n" for i in range(1, 9)))
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- gancodec eval: targets -->\nold\n<!-- end of gancodec eval: targets -->\nafter\n")
-    words = ("--bpp", "0.8,1,1.2", "--codecs", "jpeg", "--show", "0", "--targets", target, "--insert", page)
+    words = ("--bpp", "0.8,1,1.2", "--codecs", "jpeg", "--sweep", "--show", "0", "--targets", target, "--insert", page)
     more = ("--anchors", anchor, "--overlay", "publ*", "--publish", tmp_path / "docs" / "few", "--title", "A few")
     ran = go(tmp_path / "in", *words, *more)
     assert ran.code == 0, ran.err
@@ -212,7 +212,7 @@ def test_published_page_and_inserted_table(go: Eval, tmp_path: Path) -> None:
     ("words", "code", "message"),
     [
         (["--codecs", "nonsense"], 2, "codec nonsense: choose from gic, gic1-tiny, jpeg"),
-        (["--bpp", "0"], 2, "every rate must be above 0"),
+        (["--bpp", "0"], 2, "every rate must be above 0, and at most 100"),
         (["--bpp", "x"], 2, "'x' is not a number"),
         (["--bpp", ""], 2, "nothing to measure"),
         (["--beta", "2"], 2, "--beta: numbers from 0 to 1"),

@@ -57,4 +57,4 @@ def test_published_rates_of_peers(format: str, quality: int) -> None:
         buffer = io.BytesIO()
         Image.fromarray(imageio.load(path).rgb).save(buffer, format, quality=quality)
         sizes.append(8 * len(buffer.getvalue()) / (768 * 512))
-    assert np.mean(sizes) == pytest.approx(PUBLISHED[format, quality], rel=0.02)
+    assert np.mean(sizes) == pytest.approx(PUBLISHED[format, quality], rel=0.001)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import shlex
 import sys
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gancodec.evaluate.job import Plan
     from gancodec.evaluate.run import Outcome
 
+MOST_BPP = 100.0
 LINE_EVERY = 30  # seconds between lines of progress where standard error is no terminal
 TERMINAL = ("codec", "point", "reached", "bpp", "psnr", "ms-ssim", "ssim", "lpips-squeeze", "lpips-alex", "dists-vgg16")
 
@@ -115,11 +117,12 @@ def evaluate(
     plan = replace(plan, speed=speed)
     published = _published(anchors)
     from gancodec.evaluate import outputs, tables
-    from gancodec.evaluate.context import derive
+    from gancodec.evaluate.context import check_packages, derive
     from gancodec.evaluate.run import evaluate as run
     from gancodec.evaluate.run import names_of
 
     # All that can be refused is refused before the work begins.
+    check_packages(bool(against))
     measured = names_of(plan)
     known = [*measured, *(curve.name for curve in published)]
     drawn, pairs = _matching(known, overlay, "--overlay"), _pairs(measured, known, against)
@@ -127,7 +130,7 @@ def evaluate(
     if insert is not None:
         outputs.check_marks(insert, "targets")
     paths = list(files.inputs(inputs, files.PICTURE_SUFFIXES))
-    with _writing(out), Bar(quiet) as bar:
+    with writing(out), Bar(quiet) as bar:
         outcome = run(plan, paths, jobs, bar)
         command, heading = shlex.join(["gancodec", *sys.argv[1:]]), title or f"{len(outcome.sources)} pictures"
         overlaid = [curve for curve in published if curve.name in drawn]
@@ -146,7 +149,7 @@ def evaluate(
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
     """A folder or file of results that cannot be written is one line."""
     try:
         yield
@@ -173,9 +176,9 @@ def _plan(
     saliency: str,
     max_pixels: int,
 ) -> Plan:
-    rates, betas = tuple(dict.fromkeys(numbers(bpp))), tuple(dict.fromkeys(numbers(beta)))
-    if any(rate <= 0 for rate in rates):
-        raise UsageError("--bpp: every rate must be above 0")
+    rates, betas = tuple({f"{r:g}": r for r in numbers(bpp)}.values()), tuple(dict.fromkeys(numbers(beta)))
+    if any(not 0 < rate <= MOST_BPP for rate in rates):
+        raise UsageError(f"--bpp: every rate must be above 0, and at most {MOST_BPP:g}")
     if not rates and not sweep:
         raise UsageError("nothing to measure: give --bpp, --sweep or both")
     if not betas or any(not 0 <= b <= 1 for b in betas):
@@ -191,6 +194,7 @@ def _plan(
         raise UsageError(f"--saliency {saliency}: choose {', '.join(METHODS)}")
     chosen = codecs.names() if names is None else list(dict.fromkeys(_names(names)))
     pairs = tuple((name, b) for name in chosen for b in ((0.0,) if name in PEERS else betas))
+    pairs = tuple({codecs.get(name, device, b).name: (name, b) for name, b in reversed(pairs)}.values())[::-1]
     if not pairs:
         raise UsageError("--codecs: name at least one")
     return Plan(pairs, rates, sweep, out, backbones, saliency, device, max_pixels)
@@ -283,7 +287,7 @@ def _tell(context: Context, report: Report, *, as_json: bool, quiet: bool) -> No
     summary = tables.summary(context.means)
     if as_json:
         for row in summary.rows:
-            report.record(dict(row))
+            report.record({k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in row.items()})
         return
     if quiet:
         return

@@ -11,9 +11,10 @@ import typer
 
 from gancodec.cli import files, options
 from gancodec.cli.encode import Bpp, EntropyOption, Parameter, Size
+from gancodec.cli.evaluate import writing
 from gancodec.cli.report import Report
 from gancodec.container import spec
-from gancodec.errors import UsageError
+from gancodec.errors import OutputExists, UsageError
 
 if TYPE_CHECKING:
     from gancodec.evaluate.look import Look
@@ -41,6 +42,7 @@ def inspect(
     entropy: EntropyOption = "range",
     device: options.DeviceOption = "auto",
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    overwrite: options.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -57,6 +59,9 @@ def inspect(
     from gancodec.codec.api import DecodeOptions, EncodeOptions
     from gancodec.evaluate import look
 
+    folder = out or Path(os.path.splitext(source)[0] + "-inspect")
+    if (folder / look.SHEET).exists() and not overwrite:
+        raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
     decode = DecodeOptions(device=device, max_pixels=max_pixels)
     data = _read(source)
     if data.startswith(spec.MAGIC):
@@ -71,8 +76,8 @@ def inspect(
             bpp=bpp, size=size, n=n, model=model, entropy=entropy, device=device, max_pixels=max_pixels
         )
         seen = look.at_picture(_picture(source, max_pixels, data), encode, decode, saliency)
-    folder = out or Path(os.path.splitext(source)[0] + "-inspect")
-    written = look.write(seen, folder)
+    with writing(folder):
+        written = look.write(seen, folder)
     report.result(_text(folder, seen), {"file": source, "output": [str(p) for p in written], **seen.facts})
 
 

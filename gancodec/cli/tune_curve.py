@@ -10,7 +10,7 @@ import typer
 
 from gancodec import atomic
 from gancodec.cli import files, options
-from gancodec.cli.evaluate import Bar, numbers
+from gancodec.cli.evaluate import Bar, numbers, writing
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
@@ -52,7 +52,8 @@ def tune_curve(
         measured = tunability.measure(paths, given or tunability.DEFAULT_NS, info, device, bar.step)
     record = measured.as_json()
     if out is not None:
-        _write(measured, record, out)
+        with writing(out):
+            _write(measured, record, out)
         report.say(f"written: {out}/tune-curve.json, .svg, .png")
     if store:
         report.say(f"stored with {info.name}: {weights.store_calibration(info.name, record['calibration'])}")

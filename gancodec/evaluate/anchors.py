@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ def _from_csv(text: str) -> list[Curve]:
         if line.get("kind", "curve") != "curve":
             continue
         figures = {k: float(line[n]) for k, names in NAMES.items() for n in names if line.get(n)}
+        if not (math.isfinite(float(line["bpp"])) and float(line["bpp"]) > 0):
+            raise ValueError(f"bpp {line['bpp']}")
         if figures:
             found.setdefault(_name(line), []).append((float(line["bpp"]), figures))
     return [_published(name, points) for name, points in found.items()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gancodec import __version__
+from gancodec.errors import MissingExtra
 from gancodec.evaluate import codecs, groups
 from gancodec.evaluate.curves import Curve, Delta, Mean, bd_rate, best, means
 from gancodec.evaluate.job import meter_of
@@ -133,7 +136,7 @@ def _mean_json(mean: Mean) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float | None:
-    return None if value != value else float(f"{value:.6g}")
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _version(package: str) -> str | None:
@@ -141,6 +144,19 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def check_packages(deltas: bool) -> None:
+    """MissingExtra for what the end of an evaluation will need, before its work begins."""
+    needed = {
+        "cv2": "saliency-weighted metrics",
+        "pytorch_msssim": "MS-SSIM",
+        "matplotlib": "plots",
+        "jinja2": "the report",
+    }
+    for module, what in (needed | ({"bjontegaard": "BD-rate"} if deltas else {})).items():
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(what, "eval")
 
 
 def machine() -> str:

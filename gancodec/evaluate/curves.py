@@ -28,6 +28,8 @@ class Mean:
         curve.
     failed : int
         Pictures whose file could not be made, decoded or measured.
+    beyond : float
+        Mean rate of the nearest files of the pictures that do not reach it; NaN where all do.
     bpp : float
         Mean rate, of the nearest files where the rate asked for is not reached.
     off : float
@@ -39,6 +41,7 @@ class Mean:
     pictures: int
     reached: int
     failed: int
+    beyond: float
     bpp: float
     off: float
     encode_s: float | None
@@ -68,6 +71,7 @@ def means(
 def _mean(codec: str, point: Point, rows: list[Row], pictures: int, extra: dict[str, float]) -> Mean:
     good = [r for r in rows if r.measured]
     rates = [r.bpp for r in rows if r.bpp is not None]
+    missed = [r.bpp for r in rows if r.reached == "no" and r.bpp is not None]
     off = [abs(r.bpp / point.value - 1) for r in good if r.bpp is not None] if point.kind == RATE else []
     known = {}
     for name in dict.fromkeys(n for r in good for n in r.figures):
@@ -82,6 +86,7 @@ def _mean(codec: str, point: Point, rows: list[Row], pictures: int, extra: dict[
         pictures=pictures,
         reached=len(good),
         failed=sum(r.reached == "error" for r in rows),
+        beyond=float(np.mean(missed)) if missed else math.nan,
         bpp=float(np.mean(rates)) if rates else math.nan,
         off=max(off, default=0.0),
         encode_s=_average([r.encode_s for r in good]),
@@ -162,11 +167,13 @@ def bd_rate(anchor: Curve, test: Curve, metric: str) -> Delta:
     .. [1] Herglotz et al.: Beyond Bjontegaard, ICIP 2022 (package `bjontegaard`).
     """
     names = anchor.name, test.name, metric
-    sides = []
+    sides, dropped = [], []
     for curve in (anchor, test):
         if metric not in curve.figures:
             return Delta(*names, None, why=f"{curve.name} has no {metric}")
         bpp, quality = _rising(curve.bpp, _quality(metric, curve.figures[metric]))
+        if len(bpp) < len(curve.bpp):
+            dropped.append(f"{len(curve.bpp) - len(bpp)} points of {curve.name} that do not rise left out")
         if len(bpp) < LEAST_POINTS:
             return Delta(*names, None, why=f"{curve.name} has {len(bpp)} points, {LEAST_POINTS} are needed")
         sides.append((bpp, quality))
@@ -183,7 +190,7 @@ def bd_rate(anchor: Curve, test: Curve, metric: str) -> Delta:
         value = bjontegaard.bd_rate(
             rate_a, quality_a, rate_b, quality_b, method="akima", require_matching_points=False, min_overlap=0
         )
-    return Delta(*names, float(value), low, high)
+    return Delta(*names, float(value), low, high, "; ".join(dropped))
 
 
 def _quality(metric: str, values: Sequence[float]) -> list[float]:

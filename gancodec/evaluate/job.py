@@ -3,6 +3,7 @@ or a codec that fails."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from dataclasses import dataclass, replace
@@ -159,7 +160,7 @@ def _measure(plan: Plan, job: Job, codec: Codec, session: Session, rgb: Pixels, 
     decode_s = time.perf_counter() - started
     figures = meter_of(plan.backbones, plan.saliency).measure(rgb, decoded)
     figures |= {"ratio": 3 * pixels / len(coded.data), "hq-ratio": _hq_ratio(codec, coded)}
-    return replace(row, decode_s=decode_s, figures=figures, file=file)
+    return replace(row, decode_s=decode_s, figures=figures, file=file, sha256=hashlib.sha256(coded.data).hexdigest())
 
 
 def file_name(codec: Codec, point: Point, picture: str) -> str:

@@ -15,6 +15,8 @@ from gancodec.models.config import SUBLEVELS
 from gancodec.saliency import saliency_map
 from gancodec.types import Picture
 
+SHEET = "inspect.png"
+
 
 @dataclass(frozen=True)
 class Look:
@@ -76,7 +78,7 @@ def write(look: Look, folder: Path) -> list[Path]:
     """Write every panel and the sheet of all of them as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {f"{name}.png": maps.encoded(panel.pixels) for name, panel in look.panels.items()}
-    files["inspect.png"] = png(maps.sheet(look.panels), 130)
+    files[SHEET] = png(maps.sheet(look.panels), 130)
     for name, data in files.items():
         atomic.replace(folder / name, data)
     return [folder / name for name in files]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 COLOURS = "viridis"
+WEBP_SIDE = 16383  # pixels, the most that the format holds
 LEAST_SPAN = 4  # levels between the darkest and the brightest colour
 
 
@@ -103,7 +104,9 @@ def sheet(panels: Mapping[str, Panel]) -> Figure:
 
 
 def encoded(pixels: Pixels, format: str = "PNG") -> bytes:
-    """Pixels as a PNG or a lossless WebP file."""
+    """Pixels as a PNG or, where it can hold them, a lossless WebP file."""
+    if max(pixels.shape[:2]) > WEBP_SIDE:
+        format = "PNG"  # which browsers show as well
     data = io.BytesIO()
     options = {"lossless": True, "method": 4} if format == "WEBP" else {}
     Image.fromarray(pixels).save(data, format, **options)

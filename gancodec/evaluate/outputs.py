@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def write_all(context: Context, show: int, targets: Table | None, step: Callable
     """Write every result into the folder; pictures of the first `show` sources go into the HTML report."""
     folder = context.outcome.plan.folder
     write_csv(folder / "results.csv", [*context.outcome.broken, *context.outcome.rows])
-    _write(folder / "results.json", json.dumps(context.as_json(), indent=1))
+    _write(folder / "results.json", json.dumps(context.as_json(), indent=1, allow_nan=False))
     write_compressai(context, folder / "compressai")
     drawn = draw(context)
     save_plots(drawn, folder / "plots", png=True)
@@ -45,17 +46,18 @@ def publish(context: Context, prefix: Path, targets: Table | None) -> list[Path]
     drawn = draw(context)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     save_plots(drawn, prefix, png=False)
-    _write(prefix.with_suffix(".md"), markdown(context, drawn, prefix.name, targets))
-    _write(prefix.with_suffix(".json"), json.dumps(context.as_json(), indent=1))
-    return [prefix.with_suffix(".md"), prefix.with_suffix(".json")]
+    page, record = (prefix.with_name(prefix.name + suffix) for suffix in (".md", ".json"))
+    _write(page, markdown(context, drawn, prefix.name, targets))
+    _write(record, json.dumps(context.as_json(), indent=1, allow_nan=False))
+    return [page, record]
 
 
 def check_marks(path: Path, name: str) -> str:
     """Text of a file that has the marks of `name`; UsageError where it has not."""
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--insert {path}: {error.strerror or error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--insert {path}: {getattr(error, 'strerror', None) or error}") from error
     start, end = START.format(name=name), END.format(name=name)
     if text.count(start) != 1 or text.partition(start)[2].count(end) != 1:
         raise UsageError(f"--insert {path}: needs one line {start} and, below it, one line {end}")
@@ -85,7 +87,9 @@ def write_compressai(context: Context, folder: Path) -> None:
     names = {"psnr": "psnr-rgb", "ms-ssim": "ms-ssim-rgb"}
     for curve in context.curves:
         results = {
-            names.get(k, k): list(v) for k, v in curve.figures.items() if k not in ("ms-ssim-db", "ratio", "hq-ratio")
+            names.get(k, k): [x if math.isfinite(x) else None for x in v]
+            for k, v in curve.figures.items()
+            if k not in ("ms-ssim-db", "ratio", "hq-ratio")
         }
         kind = "one setting for all pictures" if curve.kind == "setting" else "every picture at the rate"
         mine = [m for m in context.means if m.codec == curve.name and m.point.kind == curve.kind and m.whole]
@@ -184,8 +188,8 @@ def _sample(context: Context, path: str, name: str) -> Sample:
     rgb = imageio.load(path, plan.max_pixels).rgb
     height, width = rgb.shape[:2]
     mine = [r for r in context.outcome.rows if r.picture == name]
-    kind = RATE if plan.rates else "setting"
-    points = list(dict.fromkeys(r.point for r in mine if r.kind == kind))
+    # One setting means another rate in every codec: only rates can be laid side by side.
+    points = list(dict.fromkeys(r.point for r in mine if r.kind == RATE))
     rates = tuple(
         Rate(point.label, tuple(_shown(context, row, width, height) for row in mine if row.point == point))
         for point in points

@@ -63,11 +63,16 @@ def rate_distortion(measured: Sequence[Curve], published: Sequence[Curve], metri
         axes.plot(curve.bpp, curve.figures[metric], label=curve.name, linewidth=width, markersize=4, **style)
     for i, curve in enumerate(c for c in published if metric in c.figures):
         style = {"color": "#555555", "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.1}
-        axes.plot(curve.bpp, curve.figures[metric], label=f"{curve.name} (anchor)", **style)
+        axes.plot(curve.bpp, curve.figures[metric], label=_label(f"{curve.name} (anchor)"), **style)
     _rate_axis(axes, [c.bpp for c in shown])
     axes.set_ylabel(label)
     axes.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _label(name: str) -> str:
+    """A name as text: dollars are no formulas, and a leading underscore hides nothing."""
+    return name.replace("$", r"\$").replace("_", "\u200b_", 1) if name.startswith("_") else name.replace("$", r"\$")
 
 
 def _rate_axis(axes: Axes, rates: Sequence[Sequence[float]]) -> None:

@@ -45,6 +45,8 @@ class Row:
         By column name; None where a picture is too small.
     file : str
         The coded file, relative to the folder of results.
+    sha256 : str
+        Of that file.
     """
 
     key: str
@@ -64,6 +66,7 @@ class Row:
     decode_s: float | None = None
     figures: dict[str, float | None] = field(default_factory=dict)
     file: str = ""
+    sha256: str = ""
     error: str = ""
 
     @property
@@ -110,7 +113,9 @@ class Log:
         """Rows by key; a record that is none (of another version, or edited) is as good as absent."""
         found = {}
         for key, record in self.records.items():
-            if isinstance(record.get("figures"), dict) and set(record) == set(Row.__dataclass_fields__):
+            numbers = (record.get(name) for name in ("asked", "bytes", "bpp", "setting", "encode_s", "decode_s"))
+            sound = all(v is None or isinstance(v, int | float) for v in numbers)
+            if sound and isinstance(record.get("figures"), dict) and set(record) <= set(Row.__dataclass_fields__):
                 found[key] = Row(**record)
         return found
 
@@ -126,7 +131,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and "key" in record else None
+    return record if isinstance(record, dict) and isinstance(record.get("key"), str) else None
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

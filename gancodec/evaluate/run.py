@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import multiprocessing
 import os
+import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +17,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from gancodec import imageio
-from gancodec.errors import GicError, UsageError
+from gancodec.errors import GicError, UnreadablePicture
 from gancodec.evaluate import codecs, groups, speed
 from gancodec.evaluate.job import Job, Plan, Source, keys, meter_of, run, warm
 from gancodec.evaluate.rows import Log, Row, key_of
@@ -63,8 +67,12 @@ def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Sourc
 
     `paths` are (file, name) pairs; names lose their suffix, and folders in them become part of the name.
     """
-    good, broken, taken = [], [], set()
+    good, broken, taken, seen = [], [], set(), set()
     for path, relative in paths:
+        place = os.path.realpath(path)
+        if place in seen or Path(place).is_relative_to(plan.folder.resolve()):
+            continue  # named twice, or a result of an earlier run
+        seen.add(place)
         stem = os.path.splitext(relative)[0].replace(os.sep, "_")
         name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(paths) + 2))) if n not in taken)
         taken.add(name)
@@ -88,7 +96,9 @@ def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: 
     plan.folder.mkdir(parents=True, exist_ok=True)
     sources, broken = sources_of(paths, plan)
     if not sources:
-        raise UsageError(f"no picture to measure: {broken[0].picture}: {broken[0].error}" if broken else "no pictures")
+        raise UnreadablePicture(
+            f"no picture to measure: {broken[0].picture}: {broken[0].error}" if broken else "no pictures"
+        )
     outcome = Outcome(plan, sources, broken=broken)
     with _pool(jobs) as submit:
         outcome.rows = _rows(plan, sources, submit, progress)
@@ -113,6 +123,9 @@ def _pool(jobs: int) -> Iterator[Submit]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_start_worker)
     try:
+        with _ctrl_c_ignored():  # which the processes that start now inherit, from their first instruction on
+            for _ in range(jobs):
+                pool.submit(int)
         yield pool.submit
     except BrokenProcessPool as error:
         raise GicError("a worker process died (out of memory?); run again to go on, with fewer --jobs") from error
@@ -123,6 +136,15 @@ def _pool(jobs: int) -> Iterator[Submit]:
         pool.shutdown(wait=True, cancel_futures=True)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker() -> None:
@@ -165,9 +187,12 @@ def _rows(plan: Plan, sources: Sequence[Source], submit: Submit, progress: Progr
 
 
 def _still_there(plan: Plan, row: Row) -> bool:
-    """Is the coded file as it was written? Of another size, it is not."""
+    """Is the coded file the one that was measured?"""
     path = plan.folder / row.file
-    return not row.file or (path.is_file() and path.stat().st_size == row.bytes)
+    if not row.file or not path.is_file():
+        return not row.file
+    data = path.read_bytes()
+    return len(data) == row.bytes and row.sha256 in ("", hashlib.sha256(data).hexdigest())
 
 
 def _results(submit: Submit, work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
@@ -208,21 +233,23 @@ def _sets(
 
 
 def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.Figures]:
-    """Each codec alone on the machine, on the first picture, at the middle one of its points."""
+    """Each codec in turn, on the first picture, at its point nearest to the middle rate."""
     log = Log(plan.folder / "speed.jsonl")
     progress.stage("speed", len(plan.codecs))
     found = {}
     first = outcome.sources[0]
+    mine = [r for r in outcome.rows if r.picture == first.name and r.measured and r.bpp]
+    common = sorted(plan.rates)[len(plan.rates) // 2] if plan.rates else float(np.median([r.bpp for r in mine] or [1]))
     for name, realism in plan.codecs:
         codec = codecs.get(name, plan.device, realism)
-        rows = [r for r in outcome.rows if r.codec == codec.name and r.picture == first.name and r.measured]
+        rows = [r for r in mine if r.codec == codec.name]
         if rows:
-            row = rows[len(rows) // 2]
-            key = key_of("speed", row.key)
+            row = min(rows, key=lambda r: abs(math.log((r.bpp or 1) / common)))
+            key = key_of("speed", row.key, platform.node())
             figures = log.figures(key)
             if figures is None:
-                figures = speed.measure(name, realism, plan, first.path, float(row.setting or 0))
-                log.add([{"key": key, "figures": figures, "picture": first.name, "bpp": row.bpp}])
+                figures = {"bpp": row.bpp, **speed.measure(name, realism, plan, first.path, float(row.setting or 0))}
+                log.add([{"key": key, "figures": figures, "picture": first.name}])
             found[codec.name] = figures
         progress.step()
     return found

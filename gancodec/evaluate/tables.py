@@ -12,12 +12,13 @@ from gancodec.errors import UsageError
 from gancodec.evaluate.curves import Curve, Delta, Mean, at_rate
 from gancodec.evaluate.page import DASH, Column, Table, text_of
 from gancodec.evaluate.quality import COLUMNS, FACTS
-from gancodec.evaluate.rows import RATE, Row
+from gancodec.evaluate.rows import RATE, SETTING, Row
 from gancodec.evaluate.run import Outcome
 
 Values = dict[float, float | None]
 METRICS = {c.name: c for c in (*COLUMNS, *FACTS)}
 SPEED = (
+    Column("bpp", "bpp", "of the file that is timed", 3),
     Column("encode_s", "encode s", "one encode at that setting, warm, least of three", 3, "lower"),
     Column("decode_s", "decode s", "warm, least of three", 3, "lower"),
     Column("cold_encode_s", "cold encode s", "a Python process from start to end", 2, "lower"),
@@ -78,8 +79,9 @@ def _note(mean: Mean) -> str:
         return ""
     if mean.failed:
         return f"{mean.failed} failed"
-    beyond = "lowest" if mean.bpp > mean.point.value else "highest"
-    return f"out of reach{' of some' * bool(mean.reached)}: {beyond} mean {mean.bpp:.4f} bpp"
+    beyond = "lowest" if mean.beyond > mean.point.value else "highest"
+    missed = mean.pictures - mean.reached
+    return f"out of reach of {missed}: their {beyond} mean {mean.beyond:.4f} bpp"
 
 
 def _table(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> Table:
@@ -153,10 +155,18 @@ def read_targets(path: Path) -> Bars:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         rates = [float(r) for r in data["rates"]]
-        bars = [(b["codec"], b["metric"], b["label"], dict(zip(rates, b["values"], strict=True))) for b in data["bars"]]
+        if not all(r > 0 for r in rates):
+            raise ValueError("rates must be above 0")
+        bars = [
+            (str(b["codec"]), str(b["metric"]), str(b["label"]), _by_rate(rates, b["values"])) for b in data["bars"]
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"--targets {path}: not a file of targets: {error!r}") from error
     return Bars(rates, bars)
+
+
+def _by_rate(rates: list[float], values: list[Any]) -> Values:
+    return {rate: None if v is None else float(v) for rate, v in zip(rates, values, strict=True)}
 
 
 def targets(wanted: Bars, curves: Sequence[Curve], found: Sequence[Mean]) -> Table:
@@ -168,7 +178,7 @@ def targets(wanted: Bars, curves: Sequence[Curve], found: Sequence[Mean]) -> Tab
     columns = [Column("what", "what"), *(Column(f"{r:g}", f"{r:g} bpp") for r in rates)]
     rows: list[dict[str, Any]] = []
     for codec, metric in dict.fromkeys((c, m) for c, m, _, _ in bars):
-        curve = next((c for c in curves if c.name == codec), None)
+        curve = next((c for c in curves if c.name == codec and c.kind == SETTING), None)
         here = {r: at_rate(curve, metric, r) if curve else None for r in rates}
         name = METRICS[metric].label if metric in METRICS else metric
         rows.append({"what": f"**{name}, {codec}**, one setting for all", **_cells(rates, here, None, metric)})

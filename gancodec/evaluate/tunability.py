@@ -11,6 +11,7 @@ import numpy as np
 from gancodec import container, imageio
 from gancodec.codec import EncodeOptions, encode_picture
 from gancodec.codec.curve import TunabilityCurve, fit
+from gancodec.errors import UnreadablePicture
 from gancodec.weights import ModelInfo
 
 DEFAULT_NS = tuple(float(n) for n in np.arange(3, -4.01, -0.5))
@@ -75,7 +76,10 @@ def measure(
     """
     rates = np.zeros((len(paths), len(ns), 2))
     for i, path in enumerate(paths):
-        picture = imageio.load(path)
+        try:
+            picture = imageio.load(path)
+        except UnreadablePicture as error:
+            raise UnreadablePicture(f"{path}: {error}") from error
         bare = type(picture)(picture.rgb)  # metadata and alpha belong to the picture, not to the model
         padded = np.prod(picture.geometry.padded)
         for j, n in enumerate(ns):
