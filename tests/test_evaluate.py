@@ -184,7 +184,7 @@ def test_published_page_and_inserted_table(go: Eval, tmp_path: Path) -> None:
     save(tmp_path / "in", "a.png")
     target = tmp_path / "targets.json"
     bar = {"codec": "jpeg", "metric": "psnr", "label": "the bar", "values": [20.0]}
-    target.write_text(json.dumps({"rates": [0.5], "bars": [bar]}))
+    target.write_text(json.dumps({"rates": [0.4], "bars": [bar]}))
     anchor = tmp_path / "anchor.csv"
     anchor.write_text("codec,bpp,psnr\n" + "".join(f"published,{0.5 * i},{20 + 2 * i}\n" for i in range(1, 9)))
     page = tmp_path / "page.md"
