@@ -65,8 +65,8 @@ def inspect(
     decode = DecodeOptions(device=device, max_pixels=max_pixels)
     data = _read(source)
     if data.startswith(spec.MAGIC):
-        if any(value is not None for value in (bpp, size, n)):
-            raise UsageError("a .gic file is encoded already: --bpp, --size and --n are for pictures")
+        if any(value is not None for value in (bpp, size, n, model)) or entropy != "range":
+            raise UsageError("a .gic file is encoded already: --bpp, --size, --n, --model, --entropy are for pictures")
         picture = None if original is None else _picture(original, max_pixels)
         seen = look.at_file(data, decode, saliency, picture)
     else:

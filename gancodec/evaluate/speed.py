@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,11 @@ def _process(arguments: list[str]) -> tuple[float, dict[str, Any]]:
     """Seconds of a child process from its start to its end, and what it printed."""
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "gancodec.evaluate.once", *arguments], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "gancodec.evaluate.once", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},  # a json.py in the user's folder is none of ours
     )
     seconds = time.perf_counter() - started
     if done.returncode:
