@@ -1,4 +1,4 @@
-"""The shipped model on the Kodak pictures: every size hit from below, MS-SSIM above AVIF's mean at the same rate."""
+"""The shipped model on the Kodak pictures: every size hit from below, MS-SSIM above the best peer's mean at the same rate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ PUBLISHED = {
     ("WEBP", 10): 0.2963,
     ("WEBP", 20): 0.4071,
 }
-AVIF = {0.1: 0.901, 0.2: 0.944}  # mean MS-SSIM of Pillow's AVIF, speed 6, at these mean rates
+# Mean MS-SSIM of the best peer in Pillow at these mean rates: AVIF at speed 6, and JPEG 2000 where AVIF does not reach.
+BARS = {0.05: 0.815, 0.1: 0.901, 0.2: 0.944, 0.4: 0.970}
 
 pytestmark = [
     needs_weights,
@@ -33,7 +34,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("bpp", AVIF)
+@pytest.mark.parametrize("bpp", BARS)
 def test_rate_and_quality(bpp: float, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     analyse = TunableCodec.analyse
@@ -46,7 +47,7 @@ def test_rate_and_quality(bpp: float, monkeypatch: pytest.MonkeyPatch) -> None:
         assert coded.probes <= 8
         quality.append(ms_ssim(decode_bytes(coded.data).rgb, picture.rgb))
     assert len(runs) == len(KODAK), "the encoder runs once a picture"
-    assert np.mean(quality) > AVIF[bpp]
+    assert np.mean(quality) > BARS[bpp]
 
 
 @pytest.mark.parametrize(("format", "quality"), PUBLISHED)

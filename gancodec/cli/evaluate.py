@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gancodec.evaluate.context import Context
     from gancodec.evaluate.curves import Curve
     from gancodec.evaluate.job import Plan
+    from gancodec.evaluate.page import Table as PageTable
     from gancodec.evaluate.run import Outcome
 
 MOST_BPP = 100.0
@@ -62,7 +63,7 @@ Overlay = Annotated[
 ]
 Against = Annotated[
     list[str] | None,
-    typer.Option("--against", metavar="NAME", help="Codecs or anchors for BD-rates; * and ? are wild."),
+    typer.Option("--against", metavar="[CODEC=]NAME", help="Codec or anchor for BD-rates; * and ? are wild."),
 ]
 Speed = Annotated[bool, typer.Option("--speed/--no-speed", help="Time each codec alone, in fresh processes.")]
 Show = Annotated[int, typer.Option("--show", min=0, metavar="N", help="Pictures in the HTML report.")]
@@ -137,15 +138,26 @@ def evaluate(
         context = derive(outcome, heading, command, published, overlaid, pairs)
         gaps = None if bars is None else tables.targets(bars, context.curves, context.means)
         bar.stage("report", show)
-        written = outputs.write_all(context, show, gaps, bar.step)
-        if publish is not None:
-            written += outputs.publish(context, publish, gaps)
-        if insert is not None and gaps is not None:
-            outputs.insert(insert, "targets", tables.markdown(gaps))
-            written.append(insert)
+        written = _leave(context, gaps, show, publish, insert, bar)
     _tell(context, report, as_json=as_json, quiet=quiet)
     report.say("written: " + ", ".join(map(str, written)))
     raise typer.Exit(_fail(outcome, report))
+
+
+def _leave(
+    context: Context, gaps: PageTable | None, show: int, publish: Path | None, insert: Path | None, bar: Bar
+) -> list[Path]:
+    """Write all results; the files that a reader starts with."""
+    from gancodec.evaluate import outputs, tables
+
+    drawn = outputs.draw(context)
+    written = outputs.write_all(context, drawn, show, gaps, bar.step)
+    if publish is not None:
+        written += outputs.publish(context, drawn, publish, gaps)
+    if insert is not None and gaps is not None:
+        outputs.insert(insert, "targets", tables.markdown(gaps))
+        written.append(insert)
+    return written
 
 
 @contextmanager

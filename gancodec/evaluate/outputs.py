@@ -17,20 +17,20 @@ from gancodec.evaluate import codecs, maps, plots, tables
 from gancodec.evaluate.context import Context
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.page import Plot, Rate, Report, Sample, Shown, Table, render
-from gancodec.evaluate.quality import COLUMNS, FACTS
+from gancodec.evaluate.quality import FACTS
 from gancodec.evaluate.rows import RATE, Row, write_csv
 from gancodec.saliency import saliency_map
 
+Drawn = dict[str, tuple[str, str, bytes]]  # file name: title, SVG, PNG
 START, END = "<!-- gancodec eval: {name} -->", "<!-- end of gancodec eval: {name} -->"
 
 
-def write_all(context: Context, show: int, targets: Table | None, step: Callable[[], None]) -> list[Path]:
+def write_all(context: Context, drawn: Drawn, show: int, targets: Table | None, step: Callable[[], None]) -> list[Path]:
     """Write every result into the folder; pictures of the first `show` sources go into the HTML report."""
     folder = context.outcome.plan.folder
     write_csv(folder / "results.csv", [*context.outcome.broken, *context.outcome.rows])
     _write(folder / "results.json", json.dumps(context.as_json(), indent=1, allow_nan=False))
     write_compressai(context, folder / "compressai")
-    drawn = draw(context)
     save_plots(drawn, folder / "plots", png=True)
     _write(folder / "report.md", markdown(context, drawn, "plots", targets))
     samples = []
@@ -41,9 +41,8 @@ def write_all(context: Context, show: int, targets: Table | None, step: Callable
     return [folder / name for name in ("results.csv", "results.json", "report.md", "report.html")]
 
 
-def publish(context: Context, prefix: Path, targets: Table | None) -> list[Path]:
+def publish(context: Context, drawn: Drawn, prefix: Path, targets: Table | None) -> list[Path]:
     """`prefix`.md and .json, and the plots in the folder `prefix`: figures only, no pictures."""
-    drawn = draw(context)
     prefix.parent.mkdir(parents=True, exist_ok=True)
     save_plots(drawn, prefix, png=False)
     page, record = (prefix.with_name(prefix.name + suffix) for suffix in (".md", ".json"))
@@ -104,18 +103,12 @@ def write_compressai(context: Context, folder: Path) -> None:
         _write(folder / f"{slug(curve.name)}.json", json.dumps(record, indent=2))
 
 
-Drawn = dict[str, tuple[str, str, bytes]]  # file name: title, SVG, PNG
-
-
 def draw(context: Context) -> Drawn:
     """Every plot."""
     found: Drawn = {}
-    names = [n for n in dict.fromkeys(n for c in context.curves for n in c.figures) if n not in {c.name for c in FACTS}]
-    labels = {c.name: c.label for c in COLUMNS}
-    for name in names:
-        if name == "ms-ssim":  # its dB scale shows more
-            continue
-        label = labels.get(name) or tables.column_of(name).label
+    unplotted = {"ms-ssim", *(c.name for c in FACTS)}  # MS-SSIM shows more on its dB scale
+    for name in dict.fromkeys(n for c in context.curves for n in c.figures if n not in unplotted):
+        label = tables.column_of(name).label
         figure = plots.rate_distortion(context.curves, context.published, name, label)
         if figure is not None:
             found[f"rd-{slug(name)}"] = (f"{label} over rate", plots.svg(figure), plots.png(figure))

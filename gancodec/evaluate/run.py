@@ -87,7 +87,7 @@ def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Sourc
 def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: Progress) -> Outcome:
     """Measure all pictures in all codecs; what the folder of results holds already is not done again.
 
-    Raises UsageError where there is nothing to measure, GicError where a worker process dies.
+    Raises UnreadablePicture where there is nothing to measure, GicError where a worker process dies.
     """
     for name, realism in plan.codecs:
         warm(name, plan.device, realism)  # what is not there, or cannot do this, is said before any work
