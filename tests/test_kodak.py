@@ -1,4 +1,4 @@
-"""The shipped model on the Kodak pictures: every size hit from below, MS-SSIM above the best peer's mean at the same rate."""
+"""The shipped model on the Kodak pictures: every size hit from below, MS-SSIM above the best peer at the same rate."""
 
 from __future__ import annotations
 
