@@ -250,10 +250,10 @@ def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Ima
 
 
 def to_image(picture: Picture) -> Image.Image:
-    """Picture to an RGB or RGBA Pillow image with ICC, EXIF and XMP in its `info`."""
+    """Picture to an RGB or RGBA Pillow image with ICC, EXIF, XMP and comment in its `info`."""
     pixels: NDArray[np.uint8] = picture.rgb if picture.alpha is None else np.dstack((picture.rgb, picture.alpha))
     image = Image.fromarray(pixels)
-    info = {"icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp}
+    info = {"icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp, "comment": picture.comment}
     image.info.update({k: v for k, v in info.items() if v})
     return image
 
@@ -266,14 +266,14 @@ def format_for(path: str | Path) -> str:
     return SUFFIX_FORMATS[suffix]
 
 
-def save(picture: Picture, target: BinaryIO, format: str, note: str | None = None) -> tuple[str, ...]:
+def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
     """Write a picture as PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF (deflate).
+
+    Its comment goes into PNG and JPEG files.
 
     Parameters
     ----------
     format : {"png", "jpeg", "webp", "tiff"}
-    note : str, optional
-        Comment for formats with a place for one (PNG, JPEG).
 
     Returns
     -------
@@ -290,7 +290,7 @@ def save(picture: Picture, target: BinaryIO, format: str, note: str | None = Non
     writers = {"png": _png_options, "jpeg": _jpeg_options, "webp": _webp_options, "tiff": _tiff_options}
     if format not in writers:
         raise UsageError(f"format {format}: choose {', '.join(writers)}")
-    options = writers[format](picture, note, notices)
+    options = writers[format](picture, notices)
     try:
         image.save(target, format=format, **{k: v for k, v in options.items() if v is not None})
     except ValueError as error:  # sides or metadata beyond what the format holds
@@ -298,12 +298,12 @@ def save(picture: Picture, target: BinaryIO, format: str, note: str | None = Non
     return tuple(notices)
 
 
-def _png_options(picture: Picture, note: str | None, notices: list[str]) -> dict[str, Any]:
+def _png_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
     from PIL.PngImagePlugin import PngInfo
 
     text = PngInfo()
-    if note:
-        text.add_text("Comment", note)
+    if picture.comment:
+        text.add_text("Comment", picture.comment)
     try:
         if picture.xmp:
             text.add_itxt("XML:com.adobe.xmp", picture.xmp.decode("utf-8"))
@@ -312,7 +312,7 @@ def _png_options(picture: Picture, note: str | None, notices: list[str]) -> dict
     return {"icc_profile": picture.icc, "exif": picture.exif, "pnginfo": text}
 
 
-def _jpeg_options(picture: Picture, note: str | None, notices: list[str]) -> dict[str, Any]:
+def _jpeg_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
     if max(picture.rgb.shape[:2]) > JPEG_SIDE_LIMIT:
         raise UsageError(f"cannot write as jpeg: a side is longer than {JPEG_SIDE_LIMIT} pixels")
     exif, xmp = picture.exif, picture.xmp
@@ -322,15 +322,15 @@ def _jpeg_options(picture: Picture, note: str | None, notices: list[str]) -> dic
     if xmp and len(xmp) > JPEG_XMP_LIMIT:
         notices.append("XMP is too long for JPEG: dropped")
         xmp = None
-    comment = note.encode() if note else None
+    comment = picture.comment.encode() if picture.comment else None
     return {"quality": 95, "subsampling": 0, "icc_profile": picture.icc, "exif": exif, "xmp": xmp, "comment": comment}
 
 
-def _webp_options(picture: Picture, note: str | None, notices: list[str]) -> dict[str, Any]:
+def _webp_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
     return {"lossless": True, "exact": True, "icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp}
 
 
-def _tiff_options(picture: Picture, note: str | None, notices: list[str]) -> dict[str, Any]:
+def _tiff_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
     tags, kept = Image.Exif(), Image.Exif()
     try:
         tags.load(picture.exif or b"")

@@ -54,6 +54,8 @@ class Picture:
         As stored in the source; EXIF orientation is 1 (already applied).
     notices : tuple of str
         What was dropped or changed on reading, one line each, for the user.
+    comment : str or None
+        Note on synthesised detail, for formats that have a place for one.
     """
 
     rgb: NDArray[np.uint8]
@@ -62,6 +64,7 @@ class Picture:
     exif: bytes | None = None
     xmp: bytes | None = None
     notices: tuple[str, ...] = ()
+    comment: str | None = None
 
     @property
     def geometry(self) -> Geometry:

@@ -41,6 +41,11 @@ class ModelInfo:
         How it was trained, one line.
     calibration : dict of str to float
         n to importance logit, and the tunability curve.
+    path : Path
+        Of the weights file.
+    default_realism : float or None
+        What files are decoded with unless something else is asked for, in [0, 1]. None where the generator has no
+        natural end: then 0 (most faithful) is all there is.
     """
 
     id: int
@@ -52,6 +57,7 @@ class ModelInfo:
     description: str
     calibration: dict[str, float]
     path: Path
+    default_realism: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +102,7 @@ def _info(name: str, entry: dict[str, Any], default: str, place: Path) -> ModelI
         description=str(entry.get("description", "")),
         calibration={k: float(v) for k, v in entry["calibration"].items()},
         path=path,
+        default_realism=None if (realism := entry.get("default_realism")) is None else float(realism),
     )
 
 

@@ -33,7 +33,7 @@ WRITING = {
 }  # fmt: skip
 READING = {"--max-pixels", "--json", "--quiet/-q", "--verbose/-v", "--help"}
 FLAGS = {
-    "encode": WRITING | {"--bpp", "--size", "--n", "--strict", "--entropy", "--strip"},
+    "encode": WRITING | {"--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--protect"},
     "decode": WRITING | {"--format", "--realism"},
     "info": READING,
     "verify": READING,
@@ -42,6 +42,7 @@ FLAGS = {
         "--overwrite/-f", "--out", "--original", "--saliency", "--bpp", "--size", "--n", "--model", "--entropy",
         "--device",
     },
+    "export": {"--model", "--realism", "--out/-o", "--overwrite/-f", "--json", "--quiet/-q", "--verbose/-v", "--help"},
     "eval": READING | {
         "--out", "--codecs", "--bpp", "--sweep", "--beta", "--device", "--jobs", "--backbones", "--saliency",
         "--anchors", "--overlay", "--against", "--speed", "--show", "--title", "--targets", "--publish", "--insert",
@@ -90,7 +91,10 @@ def test_every_flag_is_pinned() -> None:
     "arguments",
     [
         ["--help"],
-        *([name, "--help"] for name in ("encode", "decode", "info", "inspect", "eval", "tune-curve", "sizes")),
+        *(
+            [name, "--help"]
+            for name in ("encode", "decode", "info", "inspect", "eval", "tune-curve", "sizes", "export")
+        ),
         [],
     ],
 )
@@ -142,7 +146,7 @@ def test_completion_loads_no_torch() -> None:
         ["encode", "-", "-d", "z"],
         ["encode", "-", "--json"],
         ["encode", "x.png", "--overwrite", "--skip-existing"],
-        ["decode", "x.gic", "--realism", "0.5"],
+        ["decode", "x.gic", "--realism", "-0.5"],
         ["decode", "x.gic", "--realism", "2"],
         ["decode", "x.gic", "-o", "x.docx"],
         ["decode", "x.gic", "-o", "x.jpg", "--format", "png"],

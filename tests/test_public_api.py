@@ -54,7 +54,7 @@ def test_every_name_resolves() -> None:
     assert gancodec.encode is api.encode
     assert gancodec.decode is api.decode
     assert gancodec.EncodeOptions().n is None
-    assert gancodec.DecodeOptions().realism == 0.0
+    assert gancodec.DecodeOptions().realism is None
     assert all(hasattr(gancodec, name) for name in NAMES)
 
 

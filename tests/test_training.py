@@ -24,7 +24,7 @@ from gancodec.train.losses import box_ms_ssim
 from gancodec.train.muon import orthogonalise
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import checkpoint_meta, ema_of, grow, write_ema
-from tests.tiny import picture
+from tests.tiny import picture, write_backbones
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,31 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def start(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint to start S2 and S3 from."""
+    return train(Job("gic1-tiny-s2", data, tmp_path_factory.mktemp("start"), steps=3))
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with feature networks of random weights, of the names and shapes (narrower) of the real ones."""
+    return write_backbones(tmp_path_factory.mktemp("backbones"))
+
+
 def _final(job: Job) -> dict[str, torch.Tensor]:
     return load_file(train(job))
 
 
-def test_resume_takes_the_same_steps_as_an_unbroken_run(data: Path, tmp_path: Path) -> None:
-    unbroken = _final(Job("gic1-tiny-s1", data, tmp_path / "a", steps=6))
-    train(Job("gic1-tiny-s1", data, tmp_path / "b", steps=6, stop_at=3))
-    resumed = _final(Job("gic1-tiny-s1", data, tmp_path / "b", steps=6, resume=True))
+@pytest.mark.parametrize("stage", ["s1", "s2", "s3"])
+def test_resume_takes_the_same_steps_as_an_unbroken_run(
+    data: Path, backbones: Path, start: Path, tmp_path: Path, stage: str
+) -> None:
+    job = Job(f"gic1-tiny-{stage}", data, tmp_path / "a", start=start, steps=40, backbones=backbones)
+    unbroken = _final(job)
+    broken = replace(job, out=tmp_path / "b")
+    train(replace(broken, stop_at=20))
+    resumed = _final(replace(broken, resume=True))
     assert unbroken.keys() == resumed.keys()
     different = [k for k in unbroken if not torch.equal(unbroken[k], resumed[k])]
     assert not different
@@ -80,7 +97,7 @@ def test_error_falls_and_the_model_exports_and_encodes(
 
 
 def test_only_integer_stages_make_weights(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="S2"):
+    with pytest.raises(UsageError, match="S2 and S3"):
         export_checkpoint("gic1-tiny-s1", tmp_path / LAST, data, tmp_path, "", 4)
 
 

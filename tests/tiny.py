@@ -4,13 +4,16 @@ weights."""
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from gancodec.models.config import MODELS
 from gancodec.train.freeze import freeze
+from gancodec.train.perceptual import Squeeze, Vgg19
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import Trained
 from gancodec.weights import Weights
@@ -47,3 +50,35 @@ def tiny_network() -> Trained:
 def tiny_weights() -> Weights:
     """The tiny model, frozen."""
     return freeze(tiny_network(), MODELS["gic1-tiny"], [picture(192, 256, s) for s in range(3)])
+
+
+def write_backbones(folder: Path) -> Path:
+    """Feature networks with random weights and few channels, under the names that recipes know; returns `folder`."""
+    generator = torch.Generator().manual_seed(11)
+    save_file(_random(_vgg_shapes(), generator), folder / "vgg19_16x.safetensors")
+    heads = {f"lin{i}.weight": torch.rand(4, generator=generator) for i in range(len(Squeeze.TAPS))}
+    save_file(_random(_squeeze_shapes(), generator) | heads, folder / "lpips_squeeze.safetensors")
+    return folder
+
+
+def _random(shapes: dict[str, tuple[int, int, int]], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Weights and biases of convolutions given as (outputs, inputs, kernel)."""
+    arrays = {}
+    for name, (outputs, inputs, kernel) in shapes.items():
+        scale = (2 / (inputs * kernel**2)) ** 0.5
+        arrays[f"{name}.weight"] = torch.randn(outputs, inputs, kernel, kernel, generator=generator) * scale
+        arrays[f"{name}.bias"] = torch.randn(outputs, generator=generator) * 0.1
+    return arrays
+
+
+def _vgg_shapes() -> dict[str, tuple[int, int, int]]:
+    names = [name for stage in Vgg19.STAGES for name in stage]
+    return {"conv0": (3, 3, 1)} | {name: (4, 4 if i else 3, 3) for i, name in enumerate(names)}
+
+
+def _squeeze_shapes() -> dict[str, tuple[int, int, int]]:
+    shapes = {"features.0": (4, 3, 3)}
+    for place in (3, 4, 6, 7, 9, 10, 11, 12):
+        expand = {f"features.{place}.expand{k}x{k}": (2, 2, k) for k in (1, 3)}
+        shapes |= {f"features.{place}.squeeze": (2, 4, 1), **expand}
+    return shapes

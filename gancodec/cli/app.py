@@ -17,6 +17,7 @@ from gancodec import __version__
 from gancodec.cli.decode import decode
 from gancodec.cli.encode import encode
 from gancodec.cli.evaluate import evaluate
+from gancodec.cli.export import export
 from gancodec.cli.info import info
 from gancodec.cli.inspect import inspect
 from gancodec.cli.models import known, models
@@ -39,7 +40,7 @@ Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input un
 
 # Plain help: drawing it with rich would double the time that --help takes.
 app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
-for command in (encode, decode, info, verify, models, inspect):
+for command in (encode, decode, info, verify, models, inspect, export):
     app.command()(command)
 app.command("eval")(evaluate)
 app.command("tune-curve")(tune_curve)

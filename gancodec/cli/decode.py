@@ -13,13 +13,11 @@ import typer
 from gancodec.cli import files, options
 from gancodec.cli.files import Job
 from gancodec.cli.report import Report
-from gancodec.container import read_header, spec
 from gancodec.errors import UsageError
 
 if TYPE_CHECKING:
     from gancodec.codec.api import DecodeOptions
 
-NOTE = "Decoded from a .gic file; fine detail may be synthesised and not part of the original picture."
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
 FormatOption = Annotated[
@@ -27,8 +25,10 @@ FormatOption = Annotated[
     typer.Option("--format", help="Picture format; else by the name of the output, else PNG."),
 ]
 Realism = Annotated[
-    float,
-    typer.Option("--realism", min=0.0, max=1.0, metavar="0..1", help="0 faithful to 1 natural; only 0 so far."),
+    float | None,
+    typer.Option(
+        "--realism", min=0, max=1, metavar="0..1", help="0 most faithful .. 1 most natural; else the model's default."
+    ),
 ]
 
 
@@ -37,7 +37,7 @@ def decode(
     output: options.Output = None,
     folder: options.Folder = None,
     picture_format: FormatOption = None,
-    realism: Realism = 0.0,
+    realism: Realism = None,
     model: options.Model = None,
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,
@@ -51,10 +51,9 @@ def decode(
 ) -> None:
     """Decode .gic files to pictures (photo.gic becomes photo.png).
 
-    A decoded picture may contain detail that the model synthesised and the original did not have.
+    A decoded picture may contain detail that the model synthesised and the original did not have: --realism 0 keeps
+    that least, --realism 1 looks most natural. The same file, realism and machine give the same pixels.
     """
-    if realism != 0:
-        raise UsageError("--realism: the shipped models are not trained for it yet; only 0 is accepted")
     saving = files.Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     kind = _format(output, picture_format)
@@ -88,9 +87,8 @@ def decode_one(job: Job, kind: str, chosen: DecodeOptions, saving: files.Saving,
     started = time.perf_counter()
     data = files.read_gic(job.source)
     picture = decode_bytes(data, chosen)
-    synthetic = read_header(data)[0].flags & spec.FLAG_SYNTHETIC
     stream = io.BytesIO()
-    notices = imageio.save(picture, stream, kind, NOTE if synthetic else None)
+    notices = imageio.save(picture, stream, kind)
     files.write(job, stream.getvalue(), saving)
     warnings = list(dict.fromkeys([*picture.notices, *notices]))
     for text in warnings:

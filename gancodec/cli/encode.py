@@ -34,6 +34,10 @@ EntropyOption = Annotated[options.Entropy, typer.Option("--entropy", help="Entro
 Strip = Annotated[
     str, typer.Option("--strip", metavar="all|exif,xmp", help="Metadata to leave out.", show_default=False)
 ]
+Protect = Annotated[
+    str,
+    typer.Option("--protect", metavar="text,faces", help="What to spend more of the bits on.", show_default=False),
+]
 
 
 def encode(
@@ -49,6 +53,7 @@ def encode(
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,
     strip: Strip = "",
+    protect: Protect = "",
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -66,10 +71,11 @@ def encode(
     saving = files.Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     dropped = options.parse_strip(strip)
+    protected = options.parse_protect(protect)
     options.set_threads(threads)
     from gancodec.codec.api import EncodeOptions
 
-    chosen = EncodeOptions(bpp, size, n, model, entropy, device, strict, dropped, max_pixels)
+    chosen = EncodeOptions(bpp, size, n, model, entropy, device, strict, dropped, max_pixels, protected)
     plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
     raise typer.Exit(report.run(plan, lambda job: encode_one(job, chosen, saving, report), saving))
 

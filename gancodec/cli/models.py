@@ -29,7 +29,11 @@ def models(as_json: options.Json = False) -> None:
     report = Report(as_json=as_json)
     for model in weights.available():
         state = ("installed" if model.installed else "not installed") + (", default" if model.default else "")
-        text = f"{model.name} (id {model.id}, hash {model.entropy_hash.hex()}): {state}\n  {model.description}"
+        realism = "0 only" if model.default_realism is None else f"0 to 1, {model.default_realism:g} by default"
+        text = (
+            f"{model.name} (id {model.id}, hash {model.entropy_hash.hex()}): {state}\n"
+            f"  realism {realism}\n  {model.description}"
+        )
         record = {
             "name": model.name,
             "id": model.id,
@@ -37,6 +41,7 @@ def models(as_json: options.Json = False) -> None:
             "sha256": model.sha256,
             "installed": model.installed,
             "default": model.default,
+            "default_realism": model.default_realism,
             "description": model.description,
         }
         report.result(text, record)

@@ -62,6 +62,14 @@ def parse_strip(text: str) -> tuple[str, ...]:
     return ("exif", "xmp") if "all" in names else tuple(sorted(set(names)))
 
 
+def parse_protect(text: str) -> tuple[str, ...]:
+    """Names of what to spend more of the bits on, from nothing, ``text``, ``faces``, or ``text,faces``."""
+    names = [name.strip().lower() for name in text.split(",")] if text else []
+    if not set(names) <= {"text", "faces"}:
+        raise typer.BadParameter(f"--protect {text!r}: text, faces, or text,faces")
+    return tuple(sorted(set(names)))
+
+
 Pictures = Annotated[
     list[str], typer.Argument(metavar="IN", help="Pictures or folders; - is standard input.", show_default=False)
 ]

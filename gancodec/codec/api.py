@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancodec import container
-from gancodec.codec import rate
+from gancodec.codec import priority, rate
 from gancodec.codec.curve import TunabilityCurve
 from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
 from gancodec.container import MAX_PIXELS, Container, Header
+from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError
 from gancodec.models.config import SUBLEVELS
+from gancodec.saliency.protect import check_names
 from gancodec.types import Geometry, Picture, Symbols
 from gancodec.weights import ModelInfo, find, get
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 N_BOUNDS = (-8.0, 8.0)  # beyond the end of every level range
 MOST_BPP = 64.0  # of any picture that the format holds; beyond it every rate is out of reach alike
 STRIPPABLE = ("exif", "xmp")
+SYNTHETIC_NOTE = "Decoded by gancodec at realism {realism:g}: fine detail may be synthesised and not in the original."
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class EncodeOptions:
         Any of "exif" and "xmp", or "all" for both. What is needed to show the picture (ICC, orientation) always stays.
     max_pixels : int
         Larger pictures are refused.
+    protect : tuple of str
+        Any of "text" and "faces": what is found of it gets more of the bits, the rest fewer.
     """
 
     bpp: float | None = None
@@ -63,6 +68,7 @@ class EncodeOptions:
     strict: bool = False
     strip: tuple[str, ...] = ()
     max_pixels: int = MAX_PIXELS
+    protect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,14 @@ class DecodeOptions:
         Decode with another model's networks; its integer entropy model must be the file's.
     device : {"auto", "cpu", "cuda"}
     realism : float
-        0 (most faithful) is what the shipped models are trained for; anything else is refused until they are.
+        0 is most faithful, 1 most natural; the model's default where None. Models without a natural end have 0 only.
     max_pixels : int
         Larger pictures are refused.
     """
 
     model: str | None = None
     device: str = "auto"
-    realism: float = 0.0
+    realism: float | None = None
     max_pixels: int = MAX_PIXELS
 
 
@@ -101,7 +107,8 @@ class Encoded(NamedTuple):
 def encode_picture(picture: Picture, options: EncodeOptions | None = None) -> Encoded:
     """Encode a picture to the bytes of a .gic file.
 
-    Raises UsageError for options out of range, MissingWeights, and TargetMissed under `strict`.
+    Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` finds no detector, and
+    TargetMissed under `strict`.
     """
     options = options or EncodeOptions()
     return encode_with(TunableCodec(get(options.model), options.device), picture, options)
@@ -111,6 +118,9 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
     target = _check(options, picture.geometry)
     analysis = codec.analyse(picture.rgb)
+    if options.protect:
+        importance = priority.raised(analysis.importance, picture.rgb, options.protect)
+        analysis = analysis._replace(importance=importance)
     info = codec.weights.info
     streams: dict[tuple[float, int], tuple[bytes, int]] = {}
     # All but the IMAGE chunk costs the same at every n: metadata and alpha are deflated twice, not once a probe.
@@ -154,6 +164,7 @@ def _check(options: EncodeOptions, geometry: Geometry) -> int | None:
     unknown = set(options.strip) - {*STRIPPABLE, "all"}
     if unknown:
         raise UsageError(f"strip {', '.join(sorted(unknown))}: choose exif, xmp or all")
+    check_names(options.protect)
     if options.n is not None and not N_BOUNDS[0] <= options.n <= N_BOUNDS[1]:
         raise UsageError(f"n = {options.n}: must be in [{N_BOUNDS[0]:g}, {N_BOUNDS[1]:g}]")
     pixels = geometry.width * geometry.height
@@ -179,7 +190,7 @@ def _wrap(stream: tuple[bytes, int], picture: Picture, info: ModelInfo, n: float
         model_hash=info.entropy_hash,
         codec=CODEC_ID,
         coder=CODERS[options.entropy],
-        flags=0,
+        flags=0 if info.default_realism is None else FLAG_SYNTHETIC,
         n=round(n * 1000),
         level_shift=level_shift,
     )
@@ -214,9 +225,19 @@ def decode_bytes(data: bytes, options: DecodeOptions | None = None) -> Picture:
     Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
     """
     options = options or DecodeOptions()
-    if options.realism != 0.0:
-        raise UsageError(f"realism {options.realism:g}: the installed models are trained for 0 (most faithful) only")
-    return decode_with(*_open(data, options.model, options.device, options.max_pixels), realism=options.realism)
+    parsed, codec = _open(data, options.model, options.device, options.max_pixels)
+    return decode_with(parsed, codec, realism_of(options.realism, codec.weights.info))
+
+
+def realism_of(asked: float | None, info: ModelInfo) -> float:
+    """Realism to decode with; UsageError for one that the model does not have."""
+    if asked is None:
+        return info.default_realism or 0.0
+    if not 0 <= asked <= 1:
+        raise UsageError(f"realism {asked:g}: must be in [0, 1]")
+    if asked > 0 and info.default_realism is None:
+        raise UsageError(f"realism {asked:g}: {info.name} has 0 (most faithful) only")
+    return asked
 
 
 def decode_with(parsed: Container, codec: TunableCodec, realism: float = 0.0) -> Picture:
@@ -227,7 +248,8 @@ def decode_with(parsed: Container, codec: TunableCodec, realism: float = 0.0) ->
     if parsed.alpha is not None:
         rows = np.frombuffer(parsed.alpha, np.uint8).reshape(geometry.height, geometry.width)
         alpha = np.cumsum(rows, axis=0, dtype=np.uint8)  # modulo 256, as the differences were
-    return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp)
+    comment = SYNTHETIC_NOTE.format(realism=realism) if realism > 0 else None
+    return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
 
 
 def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
@@ -279,8 +301,6 @@ def encode(
     --------
     >>> data = gancodec.encode("photo.png", bpp=0.1)  # doctest: +SKIP
     """
-    from dataclasses import replace
-
     from gancodec import imageio
 
     options = options or EncodeOptions()
@@ -291,8 +311,13 @@ def encode(
     return encode_picture(picture, options).data
 
 
-def decode(data: bytes | bytearray | memoryview, options: DecodeOptions | None = None) -> Image.Image:
+def decode(
+    data: bytes | bytearray | memoryview, options: DecodeOptions | None = None, *, realism: float | None = None
+) -> Image.Image:
     """Decode the bytes of a .gic file to a Pillow image; ICC, EXIF and XMP are in its `info`.
+
+    `realism` in [0, 1] overrides that of the options. Above 0 a note on synthesised detail is in ``info["comment"]``,
+    which Pillow writes into JPEG files by itself.
 
     Examples
     --------
@@ -300,4 +325,6 @@ def decode(data: bytes | bytearray | memoryview, options: DecodeOptions | None =
     """
     from gancodec import imageio
 
+    if realism is not None:
+        options = replace(options or DecodeOptions(), realism=realism)
     return imageio.to_image(decode_bytes(bytes(data), options))

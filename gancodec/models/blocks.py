@@ -42,32 +42,18 @@ def interpolate_rows(table: Tensor, position: Tensor) -> Tensor:
 
 
 class LevelFilm(nn.Module):
-    """Feature-wise scale and shift chosen by the importance level of each site (and by realism).
-
-    The level tells the generator how starved a region is; realism enters through Fourier features (MRIC, CRDR) and adds
-    exactly nothing at 0, so that realism can be trained later without moving the faithful end.
-    """
-
-    FREQUENCIES = 4
+    """Feature-wise scale and shift chosen by the importance level of each site: how starved a region is."""
 
     def __init__(self, channels: int, knots: int) -> None:
         super().__init__()
         self.knots = knots
         self.table = nn.Parameter(torch.zeros(knots, 2 * channels))
-        self.realism = nn.Linear(2 * self.FREQUENCIES, 2 * channels, bias=False)
-        nn.init.zeros_(self.realism.weight)
 
-    def forward(self, x: Tensor, level: Tensor, realism: float) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """x (B, C, h, w), level (B, hb, wb) in [0, 1]; returns x scaled and shifted."""
         modulation = interpolate_rows(self.table, level * (self.knots - 1))  # B hb wb 2C
-        if realism:
-            modulation = modulation + self.realism(self._fourier(realism, x) - self._fourier(0.0, x))
         modulation = modulation.permute(0, 3, 1, 2).to(x.dtype)
         repeat = x.shape[2] // level.shape[1]
         modulation = modulation.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3)
         scale, shift = modulation.chunk(2, 1)
         return x * (1 + scale) + shift
-
-    def _fourier(self, realism: float, like: Tensor) -> Tensor:
-        angle = realism * torch.pi * 2.0 ** torch.arange(self.FREQUENCIES, device=like.device)
-        return torch.cat((angle.sin(), angle.cos()))

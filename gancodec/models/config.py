@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LEVELS = 32  # importance levels L
 SUBLEVELS = 16  # steps of the header's level shift between two levels
@@ -27,6 +27,7 @@ class TunableConfig:
         Channels of the hyper-latent at 1/64.
     encoder_widths, encoder_blocks : (at 1/8, at 1/16)
     generator_widths, generator_blocks : (at 1/16, at 1/8, at 1/4)
+        Blocks are residual blocks of two convolutions.
     context_widths : (first hidden layer, second hidden layer, hyper features)
     """
 
@@ -37,7 +38,7 @@ class TunableConfig:
     encoder_widths: tuple[int, int]
     encoder_blocks: tuple[int, int]
     generator_widths: tuple[int, int, int]
-    generator_blocks: tuple[int, int]
+    generator_blocks: tuple[int, int, int]
     masker_width: int
     context_widths: tuple[int, int, int]
 
@@ -74,9 +75,17 @@ _SMALL = TunableConfig(
     encoder_widths=(64, 128),
     encoder_blocks=(1, 2),
     generator_widths=(128, 64, 32),
-    generator_blocks=(3, 3),
+    generator_blocks=(3, 3, 0),
     masker_width=64,
     context_widths=(96, 64, 16),
+)
+
+_SMALL_2 = replace(
+    _SMALL,
+    name="gic1-small-2",
+    id=3,
+    generator_widths=(128, 64, 48),
+    generator_blocks=(5, 4, 1),
 )
 
 _FULL = TunableConfig(
@@ -86,8 +95,8 @@ _FULL = TunableConfig(
     hyper_channels=16,
     encoder_widths=(104, 288),
     encoder_blocks=(1, 2),
-    generator_widths=(336, 144, 48),
-    generator_blocks=(4, 4),
+    generator_widths=(240, 144, 48),
+    generator_blocks=(3, 5, 1),
     masker_width=64,
     context_widths=(192, 128, 32),
 )
@@ -100,9 +109,9 @@ _TINY = TunableConfig(
     encoder_widths=(8, 12),
     encoder_blocks=(1, 1),
     generator_widths=(12, 8, 8),
-    generator_blocks=(1, 1),
+    generator_blocks=(1, 1, 0),
     masker_width=8,
     context_widths=(12, 8, 4),
 )
 
-MODELS: dict[str, TunableConfig] = {c.name: c for c in (_FULL, _SMALL, _TINY)}
+MODELS: dict[str, TunableConfig] = {c.name: c for c in (_FULL, _SMALL, _SMALL_2, _TINY)}

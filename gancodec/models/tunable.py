@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from gancodec.models.blocks import SLOPE, LevelFilm, conv, interpolate_rows, residual_stack
 from gancodec.models.config import LEVELS, N_LIMIT, TunableConfig
@@ -119,13 +120,12 @@ class Gains(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to picture: residual trunk at 1/16, sub-pixel upsampling through 1/8 and 1/4, FiLM by level and
-    realism."""
+    """Latents to picture: residual trunk at 1/16, sub-pixel upsampling through 1/8 and 1/4, FiLM by level."""
 
     def __init__(self, config: TunableConfig) -> None:
         super().__init__()
         sixteenth, eighth, quarter = config.generator_widths
-        blocks_sixteenth, blocks_eighth = config.generator_blocks
+        blocks_sixteenth, blocks_eighth, blocks_quarter = config.generator_blocks
         self.head = conv(config.latent_channels, sixteenth)
         self.film_head = LevelFilm(sixteenth, KNOTS)
         self.trunk = residual_stack(sixteenth, blocks_sixteenth)
@@ -133,21 +133,36 @@ class Generator(nn.Module):
         self.up_eighth = nn.Sequential(conv(sixteenth, 4 * eighth, 1), nn.PixelShuffle(2))
         self.detail = residual_stack(eighth, blocks_eighth)
         self.up_quarter = nn.Sequential(conv(eighth, 4 * quarter), nn.PixelShuffle(2), nn.LeakyReLU(SLOPE))
+        self.fine = residual_stack(quarter, blocks_quarter)
         self.to_rgb = nn.Sequential(conv(quarter, 3 * 16), nn.PixelShuffle(4))
 
-    def forward(self, latent: Tensor, level: Tensor, realism: float = 0.0) -> Tensor:
+    def forward(self, latent: Tensor, level: Tensor) -> Tensor:
         """Latent (B, K, h, w) with gains undone, level (B, hb, wb) in [0, L-1]; returns (B, 3, H, W), not clipped."""
         position = level / (LEVELS - 1)
-        x = self.film_head(self.head(latent), position, realism)
-        x = self.film_trunk(self.trunk(x), position, realism)
+        x = self.film_head(self.head(latent), position)
+        x = self.film_trunk(self.trunk(x), position)
         x = self.detail(self.up_eighth(x))
-        return self.to_rgb(self.up_quarter(x)) + 0.5
+        return self.to_rgb(self.fine(self.up_quarter(x))) + 0.5
 
 
 class TunableModel(nn.Module):
-    """Encoder, masker, gains and generator; the probabilities live in `models.context`."""
+    """Encoder, masker, gains and generator; the probabilities live in `models.context`.
 
-    def __init__(self, config: TunableConfig) -> None:
+    Parameters
+    ----------
+    config : TunableConfig
+    natural : bool
+        With a second set of generator weights, the natural end of realism. The generator at realism beta has the
+        weights in between, (1 - beta) faithful + beta natural: every kernel is conditioned on beta, the faithful end is
+        untouched by the training of the natural one, and no realism costs more than another.
+
+    References
+    ----------
+    .. [1] Wang et al.: ESRGAN, ECCV Workshops 2018, section 3.4 (network interpolation). Here the weights in between
+       are trained too.
+    """
+
+    def __init__(self, config: TunableConfig, natural: bool = False) -> None:
         super().__init__()
         self.config = config
         self.encoder = PyramidEncoder(config)
@@ -155,8 +170,31 @@ class TunableModel(nn.Module):
         self.gains = Gains(config, config.latent_channels, masked=True)
         self.hyper_gains = Gains(config, config.hyper_channels, masked=False)
         self.generator = Generator(config)
+        self.natural = Generator(config) if natural else None
 
     def analyse(self, x: Tensor) -> Analysis:
         """x (B, 3, H, W) in [0, 1], sides multiples of 64."""
         omega, hyper = self.encoder(x)
         return Analysis(omega.float(), hyper.float(), self.masker(omega))
+
+    def generate(self, latent: Tensor, level: Tensor, realism: float = 0.0) -> Tensor:
+        """Picture (B, 3, H, W), not clipped, at a realism in [0, 1]; see `Generator.forward` for the rest."""
+        decoded: Tensor = functional_call(self.generator, self.generator_weights(realism), (latent, level))
+        return decoded
+
+    def generator_weights(self, realism: float) -> dict[str, Tensor]:
+        """Weights of the generator by name at a realism in [0, 1]; only 0 for a model without a natural end."""
+        faithful: dict[str, Tensor] = dict(self.generator.named_parameters())
+        if realism == 0 or self.natural is None:
+            if realism:
+                raise ValueError("this model has no natural end")
+            return faithful
+        natural: dict[str, Tensor] = dict(self.natural.named_parameters())
+        return natural if realism == 1 else {k: torch.lerp(v, natural[k], realism) for k, v in faithful.items()}
+
+    def generator_at(self, realism: float) -> Generator:
+        """A generator of its own with the weights of `generator_weights(realism)`, for inference."""
+        with torch.device("meta"):  # no weights of its own: it takes those given, without a copy where none is needed
+            generator = Generator(self.config)
+        generator.load_state_dict(self.generator_weights(realism), assign=True)
+        return generator.eval()

@@ -7,6 +7,7 @@ Argparse, because training has to run where nothing but torch, numpy, Pillow and
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +39,17 @@ def parser() -> argparse.ArgumentParser:
     ema.add_argument("folder", type=Path, help="folder for the files, which --start and export take as a checkpoint")
     ema.add_argument("--file-mib", type=int, default=15, help="largest file in MiB")
     ema.set_defaults(run=_ema)
+    plot = commands.add_parser("plot", help="draw the losses of a run")
+    plot.add_argument("log", type=Path, help="the run's folder, or its log.jsonl")
+    plot.add_argument("-o", "--output", type=Path, default=Path("losses.svg"), help=".svg, .png or .pdf")
+    plot.set_defaults(run=_plot)
     export = commands.add_parser("export", help="freeze a checkpoint into integer tables and weights")
-    export.add_argument("recipe", help="recipe that made the checkpoint (an S2 recipe)")
+    export.add_argument("recipe", help="recipe that made the checkpoint (of stage S2 or S3)")
     export.add_argument("checkpoint", type=Path, help="the run's last.safetensors")
     export.add_argument("--data", type=Path, required=True, help="pictures that fit the tables and n")
     export.add_argument("--weights", type=Path, required=True, help="folder of weights and manifest.json")
     export.add_argument("--description", required=True, help="how it was trained, one line")
+    export.add_argument("--realism", type=float, default=1.0, help="what an S3 model decodes with by default")
     export.add_argument("--pictures", type=int, default=96, help="how many training pictures to fit on")
     export.set_defaults(run=_export)
     return top
@@ -56,7 +62,9 @@ def _recipe_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     command.add_argument("--minutes", type=float, default=math.inf, help="stop after this long")
     command.add_argument("--steps", type=int, help="stop after this many steps")
+    command.add_argument("--backbones", type=Path, help="folder of the feature network of an S3 recipe")
     command.add_argument("--workers", type=int, default=1, help="CPU worker processes, one thread each")
+    command.add_argument("--distributed", action="store_true", help="run by torchrun: one process for each GPU")
     command.add_argument("--device", default="cpu", help="cpu or cuda")
     command.add_argument("--seed", type=int, default=0, help="of everything random")
     command.add_argument("--validate-every", type=int, help="steps between validations on real files")
@@ -68,7 +76,7 @@ def _train(options: argparse.Namespace) -> None:
 
     if options.steps is None and not math.isfinite(options.minutes):
         raise UsageError("say when to stop: --minutes or --steps")
-    fields = ("data", "out", "start", "resume", "minutes", "steps", "workers", "device", "seed", "validate_every")
+    fields = vars(options).keys() & {field.name for field in dataclasses.fields(Job)}
     print(train(Job(options.command, **{name: getattr(options, name) for name in fields})))
 
 
@@ -86,11 +94,17 @@ def _ema(options: argparse.Namespace) -> None:
         print(f"{path} {path.stat().st_size}")
 
 
+def _plot(options: argparse.Namespace) -> None:
+    from gancodec.train.plot import plot
+
+    print(plot(options.log, options.output))
+
+
 def _export(options: argparse.Namespace) -> None:
     from gancodec.train.freeze import export_checkpoint
 
-    fields = (options.recipe, options.checkpoint, options.data, options.weights, options.description, options.pictures)
-    print(export_checkpoint(*fields))
+    fields = ("recipe", "checkpoint", "data", "description", "pictures", "realism")
+    print(export_checkpoint(folder=options.weights, **{name: getattr(options, name) for name in fields}))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -84,7 +84,8 @@ def freeze(net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.ui
 
 def _codec(config: TunableConfig, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> TunableCodec:
     model_hash = EntropyModel(entropy).hash
-    info = ModelInfo(config.id, config.name, "", model_hash, True, True, "", calibration, Path())
+    realism = 1.0 if any(name.startswith("natural.") for name in network) else None
+    info = ModelInfo(config.id, config.name, "", model_hash, True, True, "", calibration, Path(), realism)
     return TunableCodec(Weights(info, entropy, network), "cpu")
 
 
@@ -115,27 +116,39 @@ def install(weights: Weights, config: TunableConfig, folder: Path, card: dict[st
     return write_weights(folder, config, weights.entropy, weights.network, weights.info.calibration, card)
 
 
-def measure(weights: Weights, pictures: Sequence[NDArray[np.uint8]], **options: Any) -> Measured:
+def measure(weights: Weights, pictures: Sequence[NDArray[np.uint8]], realism: float = 0.0, **options: Any) -> Measured:
     """Encode each picture to a real file, decode it, and average rate and quality."""
     codec = TunableCodec(weights, "cpu")
     rows = []
     for rgb in pictures:
         encoded = encode_with(codec, Picture(rgb), EncodeOptions(**options))
-        decoded = decode_with(container.read(encoded.data), codec).rgb
+        decoded = decode_with(container.read(encoded.data), codec, realism).rgb
         rows.append((encoded.bpp, psnr(decoded, rgb), ms_ssim(decoded, rgb)))
     return Measured(*(float(v) for v in np.mean(rows, axis=0)))
 
 
-def export_checkpoint(recipe: str, checkpoint: Path, data: Path, folder: Path, description: str, pictures: int) -> Path:
-    """Checkpoint to weights file and manifest entry; tables and n are fitted on `pictures` training pictures."""
+def export_checkpoint(
+    recipe: str, checkpoint: Path, data: Path, folder: Path, description: str, pictures: int, realism: float = 1.0
+) -> Path:
+    """Checkpoint to weights file and manifest entry; tables and n are fitted on `pictures` training pictures.
+
+    `realism` is the default of a model with a natural end. UsageError for a recipe without integer symbols.
+    """
     if recipe not in RECIPES or not RECIPES[recipe].quantised:
-        raise UsageError(f"{recipe}: only an S2 recipe makes weights")
+        raise UsageError(f"{recipe}: only S2 and S3 recipes make weights")
     net = load_ema(checkpoint, recipe)
     crops = Crops(data, RECIPES[recipe].crop, torch.device("cpu"))
     chosen = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
     weights = freeze(net, net.model.config, [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in chosen])
     held_out = {f"n={n:g}": measure(weights, crops.held_out[:24], n=n)._asdict() for n in (2.0, 1.0, 0.0, -1.0, -2.0)}
-    card = {"description": description, "held_out": held_out, "training": checkpoint_meta(checkpoint)}
+    card: dict[str, Any] = {"description": description, "training": checkpoint_meta(checkpoint)}
+    if weights.info.default_realism is not None:
+        card["default_realism"] = realism
+        held_out |= {
+            f"n={n:g} beta=1": measure(weights, crops.held_out[:24], realism=1.0, n=n)._asdict()
+            for n in (2.0, 1.0, 0.0)
+        }
+    card["held_out"] = held_out
     return install(weights, net.model.config, folder, card)
 
 

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from gancodec.errors import UsageError
+from gancodec.train.adversarial import AdversarialParts, adversarial
 from gancodec.train.data import Crops
 from gancodec.train.losses import Parts, rate_distortion
+from gancodec.train.masking import MaskingParts, masking
+from gancodec.train.perceptual import FeatureNetwork, load
 from gancodec.train.recipes import RECIPES, Recipe
 from gancodec.train.state import State, Trained, prepare_quantisation
 
 LAST = "last.safetensors"
 VALIDATED = 6  # held-out pictures per validation
 VALIDATION_NS = (2.0, 0.0, -2.0)
+Losses = Parts | AdversarialParts | MaskingParts
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Job:
     minutes: float = math.inf
     steps: int | None = None
     stop_at: int | None = None  # leave early, at this step of the schedule that `steps` or `minutes` sets
+    backbones: Path | None = None  # folder of the feature networks that S3 needs
     workers: int = 1
+    distributed: bool = False  # one of the processes that torchrun started
     device: str = "cpu"
     seed: int = 0
     log_every: int = 100
@@ -54,31 +61,57 @@ def train(job: Job) -> Path:
     if job.recipe not in RECIPES:
         raise UsageError(f"unknown recipe {job.recipe}; known: {', '.join(RECIPES)}")
     job.out.mkdir(parents=True, exist_ok=True)
-    if job.workers == 1:
-        _work(0, job, None)
+    if job.distributed:
+        _join_torchrun(job)
+    elif job.workers == 1:
+        _work(0, job)
     else:
         with tempfile.TemporaryDirectory() as meeting:
-            spawn(_work, (job, f"file://{meeting}/store"), nprocs=job.workers)
+            spawn(_join_workers, (job, f"file://{meeting}/store"), nprocs=job.workers)
     return job.out / LAST
 
 
-def _work(rank: int, job: Job, meeting: str | None) -> None:
+def _join_workers(rank: int, job: Job, meeting: str) -> None:
+    """One of several CPU processes on this machine."""
+    torch.set_num_threads(1)  # two single-thread workers beat one two-thread process
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job.workers)
+    _work(rank, job)
+    _leave()
+
+
+def _join_torchrun(job: Job) -> None:
+    """One of the processes that torchrun started, on this machine or on several; each takes the GPU of its number."""
+    if "LOCAL_RANK" not in os.environ:
+        raise UsageError("--distributed is for torchrun: torchrun --nproc-per-node N -m gancodec.train RECIPE ...")
+    if job.device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+        job = replace(job, device=device)
+    dist.init_process_group("gloo" if job.device == "cpu" else "nccl")
+    _work(dist.get_rank(), job)
+    _leave()
+
+
+def _leave() -> None:
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _work(rank: int, job: Job) -> None:
     recipe, device = RECIPES[job.recipe], torch.device(job.device)
-    if meeting is not None:
-        torch.set_num_threads(1)  # two single-thread workers beat one two-thread process
-        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job.workers)
+    objective = Objective.of(recipe, job, device)
     state = State(recipe, device, job.seed, job.start)
     crops = Crops(job.data, recipe.crop, device)
     if job.resume:
         state.load(job.out / LAST)
-    elif recipe.quantised:
+    elif recipe.stage == 2:
         prepare_quantisation(state.net, crops, job.seed)
         state.ema |= {k: v.detach().clone() for k, v in state.net.context.named_buffers(prefix="context")}
     begin = time.monotonic() - state.seconds
-    log: list[Parts] = []
+    log: list[Losses] = []
     while not _finished(job, state):
-        log.append(_step(state, recipe, job, crops, rank))
-        state.seconds = _shared_clock(time.monotonic() - begin, meeting)
+        log.append(_step(state, recipe, job, crops, objective, rank))
+        state.seconds = _shared_clock(time.monotonic() - begin, device)
         if state.step % job.log_every == 0:
             if rank == 0:
                 _report(job, state, log)
@@ -91,9 +124,31 @@ def _work(rank: int, job: Job, meeting: str | None) -> None:
             _validate(job, state, crops)
     if rank == 0:
         state.save(job.out / LAST)
-    if meeting is not None:
-        dist.barrier()
-        dist.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises: the losses of a recipe's stage."""
+
+    recipe: Recipe
+    features: FeatureNetwork | None
+
+    @staticmethod
+    def of(recipe: Recipe, job: Job, device: torch.device) -> Objective:
+        """Objective of a recipe; UsageError where S3 or S4 lacks its checkpoint or feature network."""
+        if recipe.stage < 3:
+            return Objective(recipe, None)
+        if job.start is None and not job.resume:
+            raise UsageError(f"{job.recipe} begins with a trained model: name its checkpoint with --start")
+        return Objective(recipe, load(job.backbones, recipe.features).to(device))
+
+    def __call__(self, net: Trained, x: Tensor, progress: float) -> Losses:
+        """Losses of a batch x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over."""
+        if self.features is None:
+            return rate_distortion(net.model, net.context, x, self.recipe, bf16=True)
+        if self.recipe.stage == 4:
+            return masking(net, self.features, x, self.recipe, bf16=True)
+        return adversarial(net, self.features, x, self.recipe, min(1.0, progress / self.recipe.ramp), bf16=True)
 
 
 def _progress(job: Job, state: State) -> float:
@@ -111,49 +166,51 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     return min(1.0, (step + 1) / recipe.warmup) * (recipe.final_rate + (recipe.rate - recipe.final_rate) * cosine)
 
 
-def _step(state: State, recipe: Recipe, job: Job, crops: Crops, rank: int) -> Parts:
+def _step(state: State, recipe: Recipe, job: Job, crops: Crops, objective: Objective, rank: int) -> Losses:
     seed = hash((job.seed, state.step, rank)) & 0x7FFFFFFF  # hashes of integers are the same everywhere
     torch.manual_seed(seed)
     x = crops.batch(recipe.batch, torch.Generator().manual_seed(seed))
     for group in (group for optimiser in state.optimisers for group in optimiser.param_groups):
         group["lr"] = learning_rate(recipe, state.step, _progress(job, state))
-    parts = rate_distortion(state.net.model, state.net.context, x, recipe, bf16=True)
+    parts = objective(state.net, x, _progress(job, state))
     for optimiser in state.optimisers:
         optimiser.zero_grad()
     parts.loss.backward()
-    parameters = list(state.net.parameters())
-    if job.workers > 1:
-        _average_gradients(parameters, job.workers)
-    norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
-    if torch.isfinite(norm):  # a rare overflow must not poison the weights
+    teams = state.net.teams()
+    _average_gradients([p for team in teams for p in team])
+    norms = [nn.utils.clip_grad_norm_(team, recipe.clip) for team in teams]
+    if all(torch.isfinite(norm) for norm in norms):  # a rare overflow must not poison the weights
         for optimiser in state.optimisers:
             optimiser.step()
     state.step += 1
     decay = min(recipe.ema, state.step / (state.step + 10))
     for name, value in state.net.state_dict().items():
         state.ema[name].lerp_(value, 1 - decay)
-    return Parts(*(p.detach() for p in parts))
+    return parts._replace(**{k: v.detach() for k, v in parts._asdict().items()})
 
 
-def _average_gradients(parameters: list[nn.Parameter], workers: int) -> None:
+def _average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Mean over all processes, in one message: the models are small, and every process then takes the same step."""
+    if not dist.is_initialized():
+        return
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
     dist.all_reduce(flat)
-    flat /= workers
+    flat /= dist.get_world_size()
     for p, g in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
         p.grad = g.view_as(p).clone(memory_format=torch.preserve_format)
 
 
-def _shared_clock(seconds: float, meeting: str | None) -> float:
-    """All workers must agree on when to stop: worker 0's clock counts."""
-    if meeting is None:
+def _shared_clock(seconds: float, device: torch.device) -> float:
+    """All processes must agree on when to stop: the first one's clock counts."""
+    if not dist.is_initialized():
         return seconds
-    clock = torch.tensor([seconds], dtype=torch.float64)
+    clock = torch.tensor([seconds], dtype=torch.float64, device=device)
     dist.broadcast(clock, 0)
     return float(clock)
 
 
-def _report(job: Job, state: State, log: list[Parts]) -> None:
-    means = {k: float(torch.stack([getattr(p, k) for p in log]).mean()) for k in Parts._fields}
+def _report(job: Job, state: State, log: list[Losses]) -> None:
+    means = {k: float(torch.stack([getattr(p, k) for p in log]).mean()) for k in log[0]._fields}
     _log(job, {"step": state.step, "seconds": round(state.seconds, 1), **{k: round(v, 5) for k, v in means.items()}})
     (job.out / "job.json").write_text(json.dumps({k: str(v) for k, v in asdict(job).items()}, indent=1))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gancodec.models.config import LEVELS, N_LIMIT
 from gancodec.models.context import ContextNetwork
-from gancodec.models.tunable import TunableModel
+from gancodec.models.tunable import Analysis, TunableModel
 from gancodec.train.recipes import BALANCE, LAMBDA_CENTRE, LAMBDA_SLOPE, Recipe
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -90,23 +90,30 @@ def per_site(rows: Tensor) -> Tensor:
     return rows.permute(0, 3, 1, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
 
 
+def coded_latents(
+    model: TunableModel, context: ContextNetwork, analysis: Analysis, level: Tensor, quantised: bool
+) -> tuple[Tensor, Tensor]:
+    """What the decoder gets at `level`, and its price: (latents (B, K, h, w), gains undone; bits (B,))."""
+    log_gain = per_site(model.gains.log_gain(level))
+    active = per_site(model.gains.active(level))
+    hyper_gain = model.hyper_gains.log_gain(level).permute(0, 3, 1, 2)
+    hyper, hyper_bits = context.code_hyper(analysis.hyper, hyper_gain, quantised)
+    coded = context(analysis.omega * log_gain.exp(), log_gain, active, hyper, level, quantised)
+    return coded.latents * torch.exp(-log_gain) * active, coded.bits + hyper_bits
+
+
 def rate_distortion(model: TunableModel, context: ContextNetwork, x: Tensor, recipe: Recipe, bf16: bool) -> Parts:
     """R + lambda * D of crops x (B, 3, H, W) in [0, 1], at random n and levels (S1), with true symbols in S2."""
     kind = x.device.type
     with torch.autocast(kind, torch.bfloat16, enabled=bf16):
         analysis = model.analyse(x)
     level, weight = random_levels(analysis.importance)
-    log_gain = per_site(model.gains.log_gain(level))
-    active = per_site(model.gains.active(level))
-    hyper_gain = model.hyper_gains.log_gain(level).permute(0, 3, 1, 2)
-    hyper, hyper_bits = context.code_hyper(analysis.hyper, hyper_gain, recipe.quantised)
-    coded = context(analysis.omega * log_gain.exp(), log_gain, active, hyper, level, recipe.quantised)
-    latents = coded.latents * torch.exp(-log_gain) * active
+    latents, bits = coded_latents(model, context, analysis, level, recipe.quantised)
     with torch.autocast(kind, torch.bfloat16, enabled=bf16):
         decoded = model.generator(latents, level)
     decoded = decoded.float()
 
-    bpp = (coded.bits + hyper_bits) / (x.shape[2] * x.shape[3])
+    bpp = bits / (x.shape[2] * x.shape[3])
     pixels = weight[:, None].repeat_interleave(64, 2).repeat_interleave(64, 3)
     mean_weight = weight.mean((1, 2))
     squared = (decoded - x).square() * 255**2

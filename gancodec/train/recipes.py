@@ -14,18 +14,35 @@ class Recipe:
     ----------
     model : str
         Name in `models.config.MODELS`.
-    quantised : bool
-        False: S1, float rate-distortion. True: S2, everything sees the integer context network and true symbols.
+    stage : {1, 2, 3, 4}
+        S1: float rate-distortion. S2: the same, and everything sees the integer context network and true symbols.
+        S3: all that is frozen, and a natural end of the generator is trained against a discriminator.
+        S4: the masker alone, on rate and what S3's generator at realism 1 makes of the bits. Encoders change, files and
+        decoders do not.
     crop, batch : int
         Side of the square crops (a multiple of 64) and crops per step and worker.
     rate, final_rate : float
         Peak learning rate and what the cosine ends at.
     mse, ms_ssim : float
         D = mse * MSE (8-bit units) + ms_ssim * (1 - MS-SSIM).
+    features : str
+        File of the feature network that S3's perceptual distance needs (`train.perceptual`).
+    perceptual, adversarial : float
+        Weights of the perceptual distance (S3, S4) and of the generator's adversarial loss (S3), both times beta.
+    gan : {"lsgan", "log"}
+        Form of the adversarial loss (S3).
+    discriminator : int
+        Channels of the discriminator's first layers (S3).
+    ramp : float
+        Part of the run over which the adversarial weight grows from 0 (S3).
+    held_at_zero : tuple of str
+        Parameters whose names begin so are 0 and stay 0: what an ablation takes away.
+    only : tuple of str
+        Where given, parameters whose names begin so are trained, and no others.
     """
 
     model: str
-    quantised: bool = False
+    stage: int = 1
     crop: int = 192
     batch: int = 8
     rate: float = 1e-3
@@ -35,6 +52,19 @@ class Recipe:
     ema: float = 0.998
     mse: float = 0.25
     ms_ssim: float = 1000.0
+    features: str = "vgg19_16x.safetensors"
+    perceptual: float = 1.0
+    adversarial: float = 0.4
+    gan: str = "lsgan"
+    discriminator: int = 32
+    ramp: float = 0.1
+    held_at_zero: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    @property
+    def quantised(self) -> bool:
+        """Whether symbols and probabilities are the integer ones."""
+        return self.stage >= 2
 
 
 LAMBDA_CENTRE = 0.0024  # bits per pixel per unit of distortion at n = 0, near 0.14 bpp
@@ -57,7 +87,35 @@ def _small_grown() -> Recipe:
 
 
 def _s2(first: Recipe) -> Recipe:
-    return replace(first, quantised=True, rate=2.5e-4, final_rate=5e-6, warmup=50)
+    return replace(first, stage=2, rate=2.5e-4, final_rate=5e-6, warmup=50)
+
+
+def _s3(first: Recipe) -> Recipe:
+    trained = ("model.natural.", "discriminator.")
+    return replace(first, stage=3, rate=2e-4, final_rate=1e-5, warmup=100, only=trained)
+
+
+# Without its last layer the masker says 0 everywhere: uniform levels.
+_MASKER = ("model.masker.body.2.",)
+# Means and scales that depend on channel and level alone, no neighbours and no hyper-latent: static tables.
+_CONTEXT = ("model.encoder.hyper.2.",) + tuple(
+    f"context.groups.{i}.{layer}.weight" for i in range(8) for layer in ("previous", "local")
+)
+
+
+def _ablations() -> dict[str, Recipe]:
+    """Short S2 runs of equal length, all from one S1 checkpoint, each without something (Wu et al., figure 7)."""
+    whole = replace(_s2(_small_s1()), rate=4e-4, ema=0.99)
+    return {
+        "ablation-whole": whole,
+        "ablation-no-masker": replace(whole, held_at_zero=_MASKER),
+        "ablation-no-entropy-model": replace(whole, held_at_zero=_CONTEXT),
+        "ablation-neither": replace(whole, held_at_zero=_MASKER + _CONTEXT),
+    }
+
+
+def _s4(first: Recipe) -> Recipe:
+    return replace(first, stage=4, rate=5e-4, final_rate=1e-5, warmup=50, ema=0.99, only=("model.masker.",))
 
 
 def _full_s1() -> Recipe:
@@ -71,9 +129,17 @@ def _tiny_s1() -> Recipe:
 RECIPES: dict[str, Recipe] = {
     "gic1-s1": _full_s1(),
     "gic1-s2": _s2(_full_s1()),
+    "gic1-s3": _s3(_full_s1()),
+    "gic1-s4": _s4(_full_s1()),
     "gic1-small-s1": _small_s1(),
     "gic1-small-grown": _small_grown(),
     "gic1-small-s2": replace(_s2(_small_s1()), rate=4.5e-4),
+    "gic1-small-2-s2": replace(_s2(_small_s1()), model="gic1-small-2", rate=4e-4),
+    "gic1-small-2-s3": replace(_s3(_small_s1()), model="gic1-small-2", crop=128),
+    "gic1-small-2-s4": replace(_s4(_small_s1()), model="gic1-small-2", crop=256, batch=4),
+    **_ablations(),
     "gic1-tiny-s1": _tiny_s1(),
     "gic1-tiny-s2": _s2(_tiny_s1()),
+    "gic1-tiny-s3": replace(_s3(_tiny_s1()), discriminator=4),
+    "gic1-tiny-s4": replace(_s4(_tiny_s1()), discriminator=4, crop=192),
 }

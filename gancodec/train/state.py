@@ -11,8 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gancodec.errors import UsageError
+from gancodec.models.blocks import ResidualBlock
 from gancodec.models.config import MODELS
 from gancodec.models.context import ContextNetwork
+from gancodec.models.discriminator import Discriminator
 from gancodec.models.tunable import TunableModel
 from gancodec.train.data import Crops
 from gancodec.train.muon import Muon, suits
@@ -20,12 +22,33 @@ from gancodec.train.recipes import RECIPES, Recipe
 
 
 class Trained(nn.Module):
-    """Model and context network under one roof, so that optimiser, EMA and checkpoint see one set of names."""
+    """Model, context network and, from S3 on, discriminator under one roof, so that optimisers, EMA and checkpoint see
+    one set of names."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.model = TunableModel(MODELS[recipe.model])
-        self.context = ContextNetwork(MODELS[recipe.model])
+        config, adversarial = MODELS[recipe.model], recipe.stage >= 3
+        self.model = TunableModel(config, natural=adversarial)
+        self.context = ContextNetwork(config)
+        self.discriminator = Discriminator(config.latent_channels, recipe.discriminator) if adversarial else None
+        self.held_at_zero = recipe.held_at_zero
+        for name, parameter in self.named_parameters():
+            trained = not recipe.only or name.startswith(recipe.only)
+            parameter.requires_grad_(trained and not name.startswith(self.held_at_zero))
+        self.hold()
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Set to 0 what the recipe holds there."""
+        for name, parameter in self.named_parameters():
+            if name.startswith(self.held_at_zero):
+                parameter.zero_()
+
+    def teams(self) -> list[list[nn.Parameter]]:
+        """Parameters that are trained, in groups whose gradients are clipped apart: model, discriminator."""
+        named = [(k, p) for k, p in self.named_parameters() if p.requires_grad]
+        teams = [[p for k, p in named if k.startswith("discriminator.") is judge] for judge in (False, True)]
+        return [team for team in teams if team]
 
 
 class State:
@@ -36,14 +59,16 @@ class State:
         self.net = Trained(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.seconds = 0, 0.0
         if start is not None:
-            grow(self.net, ema_of(start))
+            begin_from(self.net, ema_of(start))
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
-        kernels = [p for p in self.net.parameters() if suits(p)]
-        others = [p for p in self.net.parameters() if not suits(p)]
+        model, *discriminator = self.net.teams()
+        kernels, others = [p for p in model if suits(p)], [p for p in model if not suits(p)]
         self.optimisers: list[torch.optim.Optimizer] = [
-            Muon(kernels, recipe.rate),
             torch.optim.Adam(others, recipe.rate, betas=(0.9, 0.95)),
+            *(torch.optim.Adam(team, recipe.rate, betas=(0.5, 0.95)) for team in discriminator),
         ]
+        if kernels:  # a tiny masker has none
+            self.optimisers.append(Muon(kernels, recipe.rate))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -77,15 +102,28 @@ class State:
 
 
 @torch.no_grad()
-def grow(net: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load weights of the same network or of one with fewer channels.
+def begin_from(net: Trained, tensors: dict[str, Tensor]) -> None:
+    """Load the weights of an earlier stage; the natural end starts as the faithful one."""
+    grow(net, tensors)
+    net.hold()
+    if net.model.natural is not None and not any(name.startswith("model.natural.") for name in tensors):
+        net.model.natural.load_state_dict(net.model.generator.state_dict())
 
+
+@torch.no_grad()
+def grow(net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load weights of the same network or of one with fewer channels or blocks.
+
+    Residual blocks that the checkpoint lacks start as the identity.
     Where a tensor has grown, the old values fill its first rows and columns; new inputs of old outputs start at 0, so
     that old outputs stay what they were, and new outputs keep their random start. UsageError where nothing fits.
     """
     state = net.state_dict()
     if not tensors.keys() <= state.keys():
         raise UsageError(f"checkpoint of another architecture: {sorted(tensors.keys() - state.keys())[0]}")
+    for name, module in net.named_modules():
+        if isinstance(module, ResidualBlock) and f"{name}.second.weight" not in tensors:
+            module.second.weight.zero_()
     for name, old in tensors.items():
         new = state[name]
         if new.ndim != old.ndim or any(n < o for n, o in zip(new.shape, old.shape, strict=True)):
