@@ -17,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -226,6 +227,24 @@ def our_cases(device: str, n: float) -> tuple[dict[str, Callable[[], object]], R
     return cases, {"n": n, "bytes": len(coded.data), "bpp": coded.bpp}
 
 
+def install_untrained(name: str, folder: Path) -> None:
+    """Make seeded weights of a model that nobody has trained yet the default: what it costs does not depend on them."""
+    from gancodec.models.config import MODELS
+    from gancodec.train.freeze import freeze, install
+    from gancodec.train.recipes import RECIPES
+    from gancodec.train.state import Trained
+    from gancodec.weights import ENVIRONMENT
+
+    torch.manual_seed(0)
+    net = Trained(RECIPES[f"{name}-s3"]).eval()
+    with torch.no_grad():  # latents lively enough for rates like those of a trained model
+        last = net.model.encoder.trunk[-1]
+        assert isinstance(last, nn.Conv2d)  # for the type checker
+        last.weight.mul_(6)
+    install(freeze(net, MODELS[name], [np.asarray(photograph(SIZE))]), MODELS[name], folder, {"default_realism": 1.0})
+    os.environ[ENVIRONMENT] = str(folder)
+
+
 def measure(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of every case in every round, after one round that does not count."""
     times: dict[str, list[float]] = {name: [] for name in cases}
@@ -251,14 +270,17 @@ def report(times: dict[str, list[float]]) -> Record:
     return {"seconds": seconds, "ratio_of_medians": ratios}
 
 
-def worker(device: str, rounds: int, n: float, threads: int) -> int:
-    """Measure in this process; 1 if what was built is not HiFiC."""
+def worker(options: argparse.Namespace, folder: Path) -> int:
+    """Measure in this process; 1 if what was built is not HiFiC. `folder` is for weights of an untrained model."""
+    device, rounds, n, threads = options.device, options.rounds, options.n, options.threads
     from gancodec.codec.network import pick_device
 
     torch.set_num_threads(threads)
     built = architecture()
     if not check(built):
         return 1
+    if options.untrained:
+        install_untrained(options.untrained, folder)
     cases, file = our_cases(device, n)
     ours = our_costs(cases)
     print("ours  " + ", ".join(f"{name} {value:.2f}" for name, value in ours.items()))
@@ -280,10 +302,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--n", type=float, default=0.0, help="our rate knob")
     parser.add_argument("--threads", type=int, default=CORES)
+    parser.add_argument("--untrained", metavar="MODEL", help="time this model with random weights, not the default one")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
-        return worker(options.device, options.rounds, options.n, options.threads)
+        with tempfile.TemporaryDirectory() as folder:
+            return worker(options, Path(folder))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     command = [sys.executable, __file__, "--worker", *(sys.argv[1:] if arguments is None else arguments)]
     return subprocess.run(command, env=os.environ | dict.fromkeys(names, str(options.threads)), check=False).returncode

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gancodec import metrics, weights
-from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, priority
+from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, priority
 from gancodec.evaluate import codecs
 from gancodec.saliency import protection_map
 from gancodec.types import FloatArray, Picture
@@ -158,12 +158,12 @@ class Coder:
 
 
 def ours(case: Case, bpp: float, strength: float) -> tuple[Pixels, int]:
-    """Decoded picture and bytes of the default model."""
+    """Decoded picture, at the faithful end, and bytes of the default model."""
     usual, priority.STRENGTH = priority.STRENGTH, strength
     protect = (case.protect,) if strength else ()
     data = encode_picture(Picture(case.rgb), EncodeOptions(bpp=bpp, protect=protect)).data
     priority.STRENGTH = usual
-    return decode_bytes(data).rgb, len(data)
+    return decode_bytes(data, DecodeOptions(realism=0)).rgb, len(data)
 
 
 def avif(case: Case, bpp: float) -> tuple[Pixels, int]:

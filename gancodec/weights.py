@@ -91,6 +91,9 @@ def available() -> list[ModelInfo]:
 
 
 def _info(name: str, entry: dict[str, Any], default: str, place: Path) -> ModelInfo:
+    realism = None if (given := entry.get("default_realism")) is None else float(given)
+    if realism is not None and not 0 <= realism <= 1:
+        raise ValueError(f"default_realism {realism} is not in [0, 1]")
     path = place / Path(entry["file"]).name  # a manifest names files beside itself, nothing else
     return ModelInfo(
         id=int(entry["id"]),
@@ -102,7 +105,7 @@ def _info(name: str, entry: dict[str, Any], default: str, place: Path) -> ModelI
         description=str(entry.get("description", "")),
         calibration={k: float(v) for k, v in entry["calibration"].items()},
         path=path,
-        default_realism=None if (realism := entry.get("default_realism")) is None else float(realism),
+        default_realism=realism,
     )
 
 

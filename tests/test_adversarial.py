@@ -13,19 +13,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+import gancodec
 from gancodec import weights
 from gancodec.codec import DecodeOptions, decode_bytes, encode_picture
 from gancodec.container import read_header
 from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import UsageError
+from gancodec.models.blocks import TextureNoise, fixed_noise
 from gancodec.models.config import MODELS
 from gancodec.models.discriminator import Discriminator
 from gancodec.models.tunable import TunableModel
-from gancodec.train.adversarial import as_picture, least_squares, log_loss, over_scales
+from gancodec.train.adversarial import as_picture, grid_pattern, least_squares, log_loss, over_scales
 from gancodec.train.command import main
 from gancodec.train.data import HELD_OUT
+from gancodec.train.export import entropy_arrays
 from gancodec.train.freeze import export_checkpoint
 from gancodec.train.loop import LAST, Job, train
 from gancodec.train.losses import coded_latents
@@ -34,8 +37,10 @@ from gancodec.train.plot import read_log
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import load_ema
 from gancodec.types import Picture
+from tests.conftest import Run
 from tests.tiny import picture, write_backbones
 
+FIRST_NOISE = [-1488639, 800623, 1172383, 1594101]  # millionths
 BACKBONES = Path(__file__).parent.parent.parent / "shared" / "backbones"
 
 
@@ -103,7 +108,7 @@ def test_the_masker_alone_learns_in_its_stage(third: Path, backbones: Path, data
 
 
 def test_an_exported_model_decodes_at_every_realism(
-    third: Path, second: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    third: Path, second: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     for recipe, checkpoint in (("gic1-tiny-s2", second), ("gic1-tiny-s3", third)):
         export_checkpoint(recipe, checkpoint, data, tmp_path / recipe, "a test", 4, realism=0.75)
@@ -126,6 +131,16 @@ def test_an_exported_model_decodes_at_every_realism(
     flags = [read_header(d)[0].flags for d in (faithful_only, data_)]
     assert flags == [0, FLAG_SYNTHETIC]
     assert len(faithful_only) == len(data_), "the mark costs nothing"
+    image = gancodec.decode(data_, realism=1.0)
+    assert np.array_equal(np.asarray(image), full.rgb)
+    assert image.info["comment"] == full.comment
+    source_file, target = tmp_path / "a.gic", tmp_path / "a.png"
+    source_file.write_bytes(data_)
+    for words, note in (([], b"realism 0.75"), (["--realism", "1"], b"realism 1:"), (["--realism", "0"], None)):
+        assert run("decode", source_file, "-o", target, "-f", *words).code == 0
+        assert (b"realism" in target.read_bytes()) is (note is not None)
+        assert note is None or note in target.read_bytes()
+    assert json.loads(run("info", source_file, "--json").out)["synthetic_detail"] is True
     for wrong in (-0.1, 1.5, float("nan")):
         with pytest.raises(UsageError, match=r"\[0, 1\]"):
             decode_bytes(data_, DecodeOptions(realism=wrong))
@@ -171,6 +186,52 @@ def test_log_loss_trains(data: Path, backbones: Path, second: Path, tmp_path: Pa
     monkeypatch.setitem(RECIPES, "gic1-tiny-s3", replace(RECIPES["gic1-tiny-s3"], gan="log"))
     final = load_file(train(Job("gic1-tiny-s3", data, tmp_path, start=second, steps=3, backbones=backbones)))
     assert all(torch.isfinite(v).all() for v in final.values())
+
+
+def test_grid_pattern_sees_what_repeats_with_the_grid_and_little_else() -> None:
+    torch.manual_seed(0)
+    pattern = torch.randn(1, 3, 4, 4).repeat(1, 1, 16, 16) * 5 / 255
+    assert float(grid_pattern(pattern)) > 8 * float(
+        grid_pattern(pattern.flatten()[torch.randperm(3 * 64 * 64)].view(1, 3, 64, 64))
+    )
+    assert float(grid_pattern(torch.ones(1, 3, 64, 64))) == pytest.approx(0, abs=1e-6), "colour shifts are no grid"
+
+
+def test_noise_is_the_same_everywhere_and_looks_random() -> None:
+    noise = fixed_noise(4)
+    assert (noise[0, 0, 0, :4] * 1e6).round().int().tolist() == FIRST_NOISE
+    assert abs(float(noise.mean())) < 0.02
+    assert float(noise.var()) == pytest.approx(1, abs=0.02)
+    for a, b in ((noise[..., 1:], noise[..., :-1]), (noise[:, :, 1:], noise[:, :, :-1]), (noise[:, 1:], noise[:, :-1])):
+        assert abs(float((a * b).mean())) < 0.03
+
+
+def test_closed_gates_add_nothing_and_open_ones_a_texture_that_depends_on_the_place() -> None:
+    torch.manual_seed(0)
+    layer = TextureNoise(8, 2).eval()
+    x = torch.rand(1, 8, 72, 150)
+    with torch.no_grad():
+        assert torch.equal(layer(x, (0, 0)), x)
+        layer.gate.bias.fill_(0.5)
+        texture, moved = layer(x, (0, 0)) - x, layer(x, (64 + 5, 9)) - x
+    inner = slice(1, 60)
+    assert float(texture.std()) > 0.05
+    assert torch.allclose(texture[:, :, 1:60, 2:80], texture[:, :, 1:60, 66:144], atol=1e-5), "repeats every 64 sites"
+    assert not torch.allclose(texture[:, :, inner, inner], moved[:, :, inner, inner], atol=1e-2)
+    assert torch.allclose(texture[:, :, 6:65, 10:69], moved[:, :, inner, inner], atol=1e-5), "tiles agree"
+
+
+def test_a_generator_of_its_own_has_all_that_the_shared_one_has() -> None:
+    model = TunableModel(MODELS["gic1-tiny"], natural=True).eval()
+    assert model.natural is not None
+    assert model.natural.texture is not None
+    with torch.no_grad():
+        model.natural.texture.gate.bias.fill_(1.0)
+        latent, level = torch.randn(1, 8, 8, 8), torch.full((1, 2, 2), 9.0)
+        for realism in (0.0, 0.3, 1.0):
+            own = model.generator_at(realism)
+            assert {v.device.type for v in (*own.parameters(), *own.buffers())} == {"cpu"}
+            assert torch.allclose(own(latent, level, (3, 5)), model.generate(latent, level, realism, (3, 5)), atol=1e-6)
 
 
 def test_pictures_are_clipped_and_rounded_with_a_straight_gradient() -> None:
@@ -219,6 +280,15 @@ def test_what_s3_needs_is_said(data: Path, backbones: Path, second: Path, tmp_pa
     (tmp_path / "vgg19_16x.safetensors").write_bytes((backbones / "lpips_squeeze.safetensors").read_bytes())
     with pytest.raises(UsageError, match="not the weights"):
         train(replace(job, start=second, backbones=tmp_path))
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    for start, message in (("junk.safetensors", "not a checkpoint"), ("none.safetensors", "no such checkpoint")):
+        with pytest.raises(UsageError, match=message):
+            train(replace(job, start=tmp_path / start, backbones=backbones))
+    with pytest.raises(UsageError, match="another recipe"):
+        train(Job("gic1-tiny-s3", data, second.parent, steps=100, resume=True, backbones=backbones))
+    for wrong in ({"workers": 0}, {"minutes": 0.0}, {"steps": 0}, {"workers": 2, "distributed": True}):
+        with pytest.raises(UsageError, match="--"):
+            train(replace(job, start=second, backbones=backbones, **wrong))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="torchrun"):
         train(Job("gic1-tiny-s1", data, tmp_path / "out", steps=1, distributed=True))
 
@@ -253,6 +323,38 @@ def test_losses_are_plotted(third: Path, tmp_path: Path, suffix: str) -> None:
     assert start.startswith(b"<?xml" if suffix == ".svg" else b"\x89PNG")
     series = read_log(third.parent)
     assert series["perceptual"][0] == list(range(10, 121, 10))
+
+
+def test_torn_and_resumed_logs(tmp_path: Path) -> None:
+    rows = [{"step": s, "loss": v} for s, v in ((10, 3.0), (20, 2.0), (30, 9.0), (20, 1.5), (30, 1.0))]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 40, "lo')
+    assert read_log(tmp_path) == {"loss": ([10, 20, 30], [3.0, 1.5, 1.0])}
+
+
+def test_a_released_model_keeps_its_integers(third: Path, second: Path, data: Path, tmp_path: Path) -> None:
+    export_checkpoint("gic1-tiny-s3", third, data, tmp_path, "a test", 4)
+    before = entropy_arrays(tmp_path / "gic1-tiny.safetensors")
+    export_checkpoint("gic1-tiny-s3", third, data, tmp_path, "with other pictures", 2)
+    after = entropy_arrays(tmp_path / "gic1-tiny.safetensors")
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[k], after[k]) for k in before)
+    state = load_file(third)
+    state["ema.model.gains.start"] += 1
+    save_file(state, tmp_path / "moved.safetensors", {"step": "1", "seconds": "1"})
+    with pytest.raises(UsageError, match="new name"):
+        export_checkpoint("gic1-tiny-s3", tmp_path / "moved.safetensors", data, tmp_path, "a test", 4)
+    for realism in (-0.5, 7.0, float("nan")):
+        with pytest.raises(UsageError, match=r"\[0, 1\]"):
+            export_checkpoint("gic1-tiny-s3", third, data, tmp_path, "a test", 4, realism)
+
+
+def test_the_faithful_end_invents_nothing(second: Path, third: Path) -> None:
+    for checkpoint in (second, third):
+        gates = {k: v for k, v in load_file(checkpoint).items() if "generator.texture.gate" in k}
+        assert len(gates) >= 4
+        assert not any(v.any() for v in gates.values())
+    natural = load_file(third)["net.model.natural.texture.gate.weight"]
+    assert natural.any(), "the natural end opens its gates"
 
 
 def test_bad_logs_are_usage_errors(tmp_path: Path) -> None:

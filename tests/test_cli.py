@@ -40,7 +40,7 @@ FLAGS = {
     "models": {"--json", "--help"},
     "inspect": READING | {
         "--overwrite/-f", "--out", "--original", "--saliency", "--bpp", "--size", "--n", "--model", "--entropy",
-        "--device",
+        "--device", "--realism",
     },
     "export": {"--model", "--realism", "--out/-o", "--overwrite/-f", "--json", "--quiet/-q", "--verbose/-v", "--help"},
     "eval": READING | {

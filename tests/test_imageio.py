@@ -456,9 +456,9 @@ def test_word_of_pillow_becomes_a_notice(monkeypatch: pytest.MonkeyPatch) -> Non
 ICC_PICTURE = Picture(RGB, None, ICC, exif().tobytes(), XMP)
 
 
-def written(picture: Picture, format: str, note: str | None = None) -> tuple[Picture, tuple[str, ...], bytes]:
+def written(picture: Picture, format: str) -> tuple[Picture, tuple[str, ...], bytes]:
     buffer = io.BytesIO()
-    notices = imageio.save(picture, buffer, format, note)
+    notices = imageio.save(picture, buffer, format)
     return imageio.load(io.BytesIO(buffer.getvalue())), notices, buffer.getvalue()
 
 
@@ -523,11 +523,14 @@ def test_tags_of_storage_are_not_written_to_tiff() -> None:
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg"])
-def test_note(format: str) -> None:
-    _, _, data = written(Picture(RGB), format, "decoded by a test")
+def test_comment(format: str) -> None:
+    picture = Picture(RGB, comment="decoded by a test")
+    _, _, data = written(picture, format)
     assert b"decoded by a test" in data
-    _, _, data = written(Picture(RGB), {"png": "webp", "jpeg": "tiff"}[format], "decoded by a test")
+    _, _, data = written(picture, {"png": "webp", "jpeg": "tiff"}[format])
     assert b"decoded by a test" not in data
+    assert b"decoded" not in written(Picture(RGB), format)[2]
+    assert imageio.to_image(picture).info["comment"] == "decoded by a test"
 
 
 @pytest.mark.parametrize(("format", "side"), [("jpeg", 65501), ("webp", 16384)])

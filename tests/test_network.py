@@ -41,11 +41,11 @@ def pixels(net: Network, fast: bool, realism: float, monkeypatch: pytest.MonkeyP
 
 
 def test_every_realism_has_its_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = Network(two_ended(), torch.device("cpu"))
+    fast, slow = (Network(two_ended(), torch.device("cpu")) for _ in range(2))
     seen = []
     for realism in (0.0, 0.5, 1.0, 0.0):
-        seen.append(pixels(net, True, realism, monkeypatch).astype(int))
-        plain = pixels(net, False, realism, monkeypatch)
+        seen.append(pixels(fast, True, realism, monkeypatch).astype(int))
+        plain = pixels(slow, False, realism, monkeypatch)
         assert np.abs(seen[-1] - plain).max() <= 1, realism
     assert (seen[0] == seen[3]).all()
     assert all(np.abs(a - b).max() > 1 for a, b in ((seen[0], seen[1]), (seen[1], seen[2])))
@@ -64,7 +64,7 @@ def test_the_shipped_model_stays_within_one_step(
 ) -> None:
     """Whatever the CPU: slow ones compute bfloat16 all the same."""
     given = weights.get(None)
-    net, codec = Network(given, torch.device("cpu")), TunableCodec(given, "cpu")
+    nets, codec = {fast: Network(given, torch.device("cpu")) for fast in (True, False)}, TunableCodec(given, "cpu")
     rgb = make(300, 420)
     geometry = Geometry(width=420, height=300)
     analysis = codec.analyse(rgb)
@@ -74,7 +74,7 @@ def test_the_shipped_model_stays_within_one_step(
         level = target.levels + shift / 16
         for realism in realisms:
             found = []
-            for fast in (True, False):
+            for fast, net in nets.items():
                 monkeypatch.setattr(network, "fast_bfloat16", lambda fast=fast: fast)
                 found.append(net.synthesise(analysis.omega, level, geometry, realism).astype(int))
             assert np.abs(found[0] - found[1]).max() == 1, (n, realism)  # 0 would be the same code twice

@@ -20,8 +20,8 @@ from gancodec.train.freeze import install
 from tests.tiny import tiny_weights
 from tools import make_vectors
 
-V1 = Path(__file__).parent / "vectors" / "v1"
-RELEASED = sorted(V1.glob("*.gic"))
+VECTORS = Path(__file__).parent / "vectors"
+RELEASED = sorted(VECTORS.glob("*/*.gic"))
 SOME = ["pixel", "odd", "alpha", "metadata"]
 
 
@@ -52,17 +52,16 @@ def test_there_are_vectors() -> None:
 
 
 def test_every_vector_is_whole() -> None:
-    names = {path.stem for path in V1.glob("*")} if V1.exists() else set()
-    for name in names:
-        assert all((V1 / f"{name}.{kind}").is_file() for kind in ("gic", "json", "png")), name
+    for path in (p for folder in VECTORS.iterdir() if folder.is_dir() for p in folder.iterdir()):
+        assert all(path.with_suffix(f".{kind}").is_file() for kind in ("gic", "json", "png")), path.name
 
 
-@pytest.mark.parametrize("path", RELEASED, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", RELEASED, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_symbols_are_exact(path: Path) -> None:
     check_symbols(*load(path))
 
 
-@pytest.mark.parametrize("path", RELEASED, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", RELEASED, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_pixels_are_within_bounds(path: Path) -> None:
     data, record = load(path)
     check_pixels(decode_bytes(data).rgb, png(path), record)

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics, weights
-from gancodec.codec.api import EncodeOptions, decode_with, encode_with
+from gancodec.codec.api import EncodeOptions, decode_with, encode_with, realism_of
 from gancodec.codec.tunable import TunableCodec
 from gancodec.evaluate import plots
 from gancodec.evaluate.curves import Curve, bd_rate, curve_of
@@ -123,6 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     pictures = [imageio.load(p).rgb for p in sorted(options.kodak.glob("*.png"))]
+    realism_of(1.0, weights.find(None))  # said now, not after the work
     crops = Crops(options.data, RECIPES[WHOLE].crop, torch.device("cpu"))
     found = {}
     for recipe in (WHOLE, *(p[0] for p in PARTS)):

@@ -24,12 +24,6 @@ FormatOption = Annotated[
     options.Format | None,
     typer.Option("--format", help="Picture format; else by the name of the output, else PNG."),
 ]
-Realism = Annotated[
-    float | None,
-    typer.Option(
-        "--realism", min=0, max=1, metavar="0..1", help="0 most faithful .. 1 most natural; else the model's default."
-    ),
-]
 
 
 def decode(
@@ -37,7 +31,7 @@ def decode(
     output: options.Output = None,
     folder: options.Folder = None,
     picture_format: FormatOption = None,
-    realism: Realism = None,
+    realism: options.Realism = None,
     model: options.Model = None,
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,
@@ -106,6 +100,7 @@ def decode_one(job: Job, kind: str, chosen: DecodeOptions, saving: files.Saving,
             "source_bytes": len(data),
             "bytes": stream.tell(),
             "seconds": round(time.perf_counter() - started, 3),
+            "comment": picture.comment,
             "warnings": warnings,
         }
     )

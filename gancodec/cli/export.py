@@ -10,18 +10,14 @@ import typer
 from gancodec.cli import files, options
 from gancodec.cli.files import Job, Saving
 from gancodec.cli.report import Report
-from gancodec.errors import OutputExists
+from gancodec.errors import OutputExists, UsageError
 
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the files go.")]
-Realism = Annotated[
-    float | None,
-    typer.Option("--realism", metavar="0..1", help="Realism of the generator; else the model's default."),
-]
 
 
 def export(
     model: options.Model = None,
-    realism: Realism = None,
+    realism: options.Realism = None,
     out: Out = Path("."),
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -40,8 +36,12 @@ def export(
     info = weights.find(model)
     targets = {part: out / file_name(info.name, part) for part in PARTS}
     for target in targets.values():  # both before any work: an old one beside a new one would not fit together
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder")
         if target.exists() and not overwrite:
             raise OutputExists(f"{target} exists (-f overwrites)")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is not a folder")
     for part, data in export_onnx(weights.get(info.name), realism).items():
         files.write(Job(info.name, str(targets[part])), data, Saving(overwrite))
         report.say(f"{targets[part]}: {info.name}, {len(data)} bytes")

@@ -40,6 +40,7 @@ def inspect(
     n: Parameter = None,
     model: options.Model = None,
     entropy: EntropyOption = "range",
+    realism: options.Realism = None,
     device: options.DeviceOption = "auto",
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
@@ -62,7 +63,7 @@ def inspect(
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
         raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
-    decode = DecodeOptions(device=device, max_pixels=max_pixels)
+    decode = DecodeOptions(device=device, realism=realism, max_pixels=max_pixels)
     data = _read(source)
     if data.startswith(spec.MAGIC):
         if any(value is not None for value in (bpp, size, n, model)) or entropy != "range":

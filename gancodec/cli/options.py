@@ -70,6 +70,12 @@ def parse_protect(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
+Realism = Annotated[
+    float | None,
+    typer.Option(
+        "--realism", min=0, max=1, metavar="0..1", help="0 most faithful .. 1 most natural; else the model's default."
+    ),
+]
 Pictures = Annotated[
     list[str], typer.Argument(metavar="IN", help="Pictures or folders; - is standard input.", show_default=False)
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,8 +24,8 @@ from gancodec.weights import Weights
 
 Result = TypeVar("Result")
 TILE = 1536  # side of what a tile keeps, in pixels
-HALO = 256  # more than the reach of encoder and generator, a multiple of 64
-Generate = Callable[[Tensor, Tensor], Tensor]  # latent and level to picture, as `Generator.forward`
+HALO = 320  # more than the reach of encoder and generator, a multiple of 64
+QUARTER = 4  # pixels per site of the generator's noise
 
 
 class HalfBlock(nn.Module):
@@ -78,7 +78,7 @@ class Network:
             raise MissingWeights(f"model {weights.info.name}: weights do not fit the architecture")
         self.model = model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
-        self._prepared: tuple[float, Generator] | None = None
+        self._prepared: tuple[float, torch.device, Generator] | None = None
 
     def analyse(self, rgb: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(H, W, 3) uint8 to omega (K, h, w), hyper (Kh, hb, wb) and importance (hb, wb)."""
@@ -133,20 +133,24 @@ class Network:
             z = torch.from_numpy(np.ascontiguousarray(latent[sites])).to(self.device)[None]
             z = z.contiguous(memory_format=torch.channels_last)
             levels = torch.from_numpy(level[blocks].astype(np.float32)).to(self.device)[None]
-            pixels = generate(z, levels).clamp_(0, 1).mul_(255).round_()
+            pixels = generate(z, levels, (top // QUARTER, left // QUARTER)).clamp_(0, 1).mul_(255).round_()
             t, b, u, v = tile.inner
             kept = pixels[0, :, t - top : b - top, u - left : v - left]
             out[t:b, u:v] = kept.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
         return np.ascontiguousarray(out[: geometry.height, : geometry.width])
 
-    def _generator(self, realism: float) -> Generate:
-        """The generator at `realism`, made for this device; that of the last realism is kept."""
-        if self.device.type != "cpu" or not fast_bfloat16():
-            return partial(self.model.generate, realism=realism)
+    def _generator(self, realism: float) -> Generator:
+        """The generator at `realism`, made for this device; that of the last realism is kept.
+
+        Each is a module of its own and never changed, so that threads may decode at different realisms.
+        """
         prepared = self._prepared
-        if prepared is None or prepared[0] != realism:
-            prepared = self._prepared = realism, with_half_trunk(self.model.generator_at(realism))
-        return prepared[1]
+        if prepared is None or prepared[:2] != (realism, self.device):
+            generator = self.model.generator_at(realism)
+            if self.device.type == "cpu" and fast_bfloat16():
+                generator = with_half_trunk(generator)
+            prepared = self._prepared = realism, self.device, generator
+        return prepared[2]
 
 
 def pick_device(name: str) -> torch.device:

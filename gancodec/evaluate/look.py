@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gancodec import atomic, metrics
+from gancodec import atomic, imageio, metrics
 from gancodec.codec import Allocation, DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_allocation
 from gancodec.errors import GicError
 from gancodec.evaluate import maps
@@ -20,10 +21,11 @@ SHEET = "inspect.png"
 
 @dataclass(frozen=True)
 class Look:
-    """Panels by file name, and facts."""
+    """Panels by file name, facts, and the decoded picture's note on synthesised detail."""
 
     panels: dict[str, maps.Panel]
     facts: dict[str, Any]
+    comment: str | None
 
 
 def at_picture(picture: Picture, encode: EncodeOptions, decode: DecodeOptions, method: str) -> Look:
@@ -37,7 +39,8 @@ def at_file(data: bytes, decode: DecodeOptions, method: str, original: Picture |
 
     Raises GicError where the original has another size.
     """
-    decoded = decode_bytes(data, decode).rgb
+    picture = decode_bytes(data, decode)
+    decoded = picture.rgb
     height, width = decoded.shape[:2]
     allocation = read_allocation(data, max_pixels=decode.max_pixels)
     if original is not None and original.rgb.shape != decoded.shape:
@@ -50,7 +53,14 @@ def at_file(data: bytes, decode: DecodeOptions, method: str, original: Picture |
     panels["bits"] = maps.bits_panel(allocation, width, height)
     bpp = 8 * len(data) / (width * height)
     panels["decoded"] = maps.Panel(f"decoded, {len(data)} bytes, {bpp:.4f} bpp", decoded)
-    facts = {"width": width, "height": height, "bytes": len(data), "bpp": bpp, **_facts(allocation)}
+    facts = {
+        "width": width,
+        "height": height,
+        "bytes": len(data),
+        "bpp": bpp,
+        "comment": picture.comment,
+        **_facts(allocation),
+    }
     if original is not None:
         panels["error"] = maps.error_panel(original.rgb, decoded)
         facts |= {
@@ -58,7 +68,7 @@ def at_file(data: bytes, decode: DecodeOptions, method: str, original: Picture |
             "ms_ssim": metrics.ms_ssim(original.rgb, decoded),
             "saliency": method,
         }
-    return Look(panels, facts)
+    return Look(panels, facts, picture.comment)
 
 
 def _facts(allocation: Allocation) -> dict[str, Any]:
@@ -78,6 +88,9 @@ def write(look: Look, folder: Path) -> list[Path]:
     """Write every panel and the sheet of all of them as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {f"{name}.png": maps.encoded(panel.pixels) for name, panel in look.panels.items()}
+    noted = io.BytesIO()
+    imageio.save(Picture(look.panels["decoded"].pixels, comment=look.comment), noted, "png")
+    files["decoded.png"] = noted.getvalue()
     files[SHEET] = png(maps.sheet(look.panels), 130)
     for name, data in files.items():
         atomic.replace(folder / name, data)

@@ -220,7 +220,7 @@ def measure(name: str, data: bytes, settings: Settings, model: str, max_pixels: 
 
     Quality is of the colours alone; alpha is lossless. Raises what the codec raises.
     """
-    decoding = DecodeOptions(device=settings.device, max_pixels=max_pixels)
+    decoding = DecodeOptions(device=settings.device, realism=0.0, max_pixels=max_pixels)  # quality means fidelity here
     if is_gic(name):
         decode_bytes(data, decoding)
         return Entry(len(data))

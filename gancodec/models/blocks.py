@@ -57,3 +57,46 @@ class LevelFilm(nn.Module):
         modulation = modulation.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3)
         scale, shift = modulation.chunk(2, 1)
         return x * (1 + scale) + shift
+
+
+NOISE_PERIOD = 64  # sites; 256 pixels at 1/4
+NOISE_GAIN = 4.0  # gates start closed, and small steps shall open them
+Origin = tuple[int, int]
+
+
+def fixed_noise(channels: int, period: int = NOISE_PERIOD) -> Tensor:
+    """Noise of mean 0 and variance 1, (1, channels, period, period), from integers: the same on every machine.
+
+    The 32-bit finaliser of MurmurHash3 (Appleby) turns counters into evenly spread values.
+    """
+    x = torch.arange(1, channels * period * period + 1, dtype=torch.int64) * 0x9E3779B1 & 0xFFFFFFFF
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        x = (x ^ (x >> shift)) * factor & 0xFFFFFFFF
+    uniform = (x >> 8).float() / 2**24
+    return ((uniform - 0.5) * 12**0.5).view(1, channels, period, period)
+
+
+class TextureNoise(nn.Module):
+    """x + gate(x) * mix(noise): the features choose where fixed noise becomes texture. (B, C, h, w) to the same.
+
+    Without noise, whatever a convolutional generator invents in a region of equal latents repeats with the latents'
+    grid. The noise is fixed, so decoding is deterministic, and repeats every 64 sites. Closed gates (the start, and the
+    faithful end) add exactly nothing.
+    """
+
+    noise: Tensor
+
+    def __init__(self, channels: int, noise_channels: int) -> None:
+        super().__init__()
+        self.mix = conv(noise_channels, channels)
+        self.gate = conv(channels, channels, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)  # type: ignore[arg-type]
+        self.register_buffer("noise", fixed_noise(noise_channels), persistent=False)
+
+    def forward(self, x: Tensor, origin: Origin) -> Tensor:
+        """Add the texture; `origin` is the place of the first site of x in the noise (row, column)."""
+        rows, columns = (torch.arange(n, device=x.device) + o for n, o in zip(x.shape[2:], origin, strict=True))
+        noise = self.noise[:, :, rows % NOISE_PERIOD][:, :, :, columns % NOISE_PERIOD]
+        texture: Tensor = self.gate(x) * self.mix(NOISE_GAIN * noise.to(x.dtype))
+        return x + texture

@@ -28,6 +28,8 @@ class TunableConfig:
     encoder_widths, encoder_blocks : (at 1/8, at 1/16)
     generator_widths, generator_blocks : (at 1/16, at 1/8, at 1/4)
         Blocks are residual blocks of two convolutions.
+    noise_channels : int
+        Of the fixed noise that the natural end makes texture from; 0 for a generator without.
     context_widths : (first hidden layer, second hidden layer, hyper features)
     """
 
@@ -39,6 +41,7 @@ class TunableConfig:
     encoder_blocks: tuple[int, int]
     generator_widths: tuple[int, int, int]
     generator_blocks: tuple[int, int, int]
+    noise_channels: int
     masker_width: int
     context_widths: tuple[int, int, int]
 
@@ -76,6 +79,7 @@ _SMALL = TunableConfig(
     encoder_blocks=(1, 2),
     generator_widths=(128, 64, 32),
     generator_blocks=(3, 3, 0),
+    noise_channels=0,
     masker_width=64,
     context_widths=(96, 64, 16),
 )
@@ -86,6 +90,7 @@ _SMALL_2 = replace(
     id=3,
     generator_widths=(128, 64, 48),
     generator_blocks=(5, 4, 1),
+    noise_channels=4,
 )
 
 _FULL = TunableConfig(
@@ -97,6 +102,7 @@ _FULL = TunableConfig(
     encoder_blocks=(1, 2),
     generator_widths=(240, 144, 48),
     generator_blocks=(3, 5, 1),
+    noise_channels=4,
     masker_width=64,
     context_widths=(192, 128, 32),
 )
@@ -110,6 +116,7 @@ _TINY = TunableConfig(
     encoder_blocks=(1, 1),
     generator_widths=(12, 8, 8),
     generator_blocks=(1, 1, 0),
+    noise_channels=2,
     masker_width=8,
     context_widths=(12, 8, 4),
 )

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gancodec.models.blocks import SLOPE, LevelFilm, conv, interpolate_rows, residual_stack
+from gancodec.models.blocks import SLOPE, LevelFilm, Origin, TextureNoise, conv, interpolate_rows, residual_stack
 from gancodec.models.config import LEVELS, N_LIMIT, TunableConfig
 
 KNOTS = 9  # gain and FiLM knots over the level range
@@ -120,7 +120,8 @@ class Gains(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to picture: residual trunk at 1/16, sub-pixel upsampling through 1/8 and 1/4, FiLM by level."""
+    """Latents to picture: residual trunk at 1/16, sub-pixel upsampling through 1/8 and 1/4, FiLM by level, texture
+    from noise."""
 
     def __init__(self, config: TunableConfig) -> None:
         super().__init__()
@@ -133,16 +134,23 @@ class Generator(nn.Module):
         self.up_eighth = nn.Sequential(conv(sixteenth, 4 * eighth, 1), nn.PixelShuffle(2))
         self.detail = residual_stack(eighth, blocks_eighth)
         self.up_quarter = nn.Sequential(conv(eighth, 4 * quarter), nn.PixelShuffle(2), nn.LeakyReLU(SLOPE))
+        self.texture = TextureNoise(quarter, config.noise_channels) if config.noise_channels else None
         self.fine = residual_stack(quarter, blocks_quarter)
         self.to_rgb = nn.Sequential(conv(quarter, 3 * 16), nn.PixelShuffle(4))
 
-    def forward(self, latent: Tensor, level: Tensor) -> Tensor:
-        """Latent (B, K, h, w) with gains undone, level (B, hb, wb) in [0, L-1]; returns (B, 3, H, W), not clipped."""
+    def forward(self, latent: Tensor, level: Tensor, origin: Origin = (0, 0)) -> Tensor:
+        """Latent (B, K, h, w) with gains undone, level (B, hb, wb) in [0, L-1]; returns (B, 3, H, W), not clipped.
+
+        `origin` (row, column) is where a tile lies in the picture, in units of 4 pixels: noise depends on the place.
+        """
         position = level / (LEVELS - 1)
         x = self.film_head(self.head(latent), position)
         x = self.film_trunk(self.trunk(x), position)
         x = self.detail(self.up_eighth(x))
-        return self.to_rgb(self.fine(self.up_quarter(x))) + 0.5
+        x = self.up_quarter(x)
+        if self.texture is not None:
+            x = self.texture(x, origin)
+        return self.to_rgb(self.fine(x)) + 0.5
 
 
 class TunableModel(nn.Module):
@@ -177,9 +185,12 @@ class TunableModel(nn.Module):
         omega, hyper = self.encoder(x)
         return Analysis(omega.float(), hyper.float(), self.masker(omega))
 
-    def generate(self, latent: Tensor, level: Tensor, realism: float = 0.0) -> Tensor:
-        """Picture (B, 3, H, W), not clipped, at a realism in [0, 1]; see `Generator.forward` for the rest."""
-        decoded: Tensor = functional_call(self.generator, self.generator_weights(realism), (latent, level))
+    def generate(self, latent: Tensor, level: Tensor, realism: float = 0.0, origin: Origin = (0, 0)) -> Tensor:
+        """Picture (B, 3, H, W), not clipped, at a realism in [0, 1]; see `Generator.forward` for the rest.
+
+        For training: gradients reach both ends. It swaps the weights of one module, so threads must not share it.
+        """
+        decoded: Tensor = functional_call(self.generator, self.generator_weights(realism), (latent, level, origin))
         return decoded
 
     def generator_weights(self, realism: float) -> dict[str, Tensor]:
@@ -197,4 +208,6 @@ class TunableModel(nn.Module):
         with torch.device("meta"):  # no weights of its own: it takes those given, without a copy where none is needed
             generator = Generator(self.config)
         generator.load_state_dict(self.generator_weights(realism), assign=True)
+        if generator.texture is not None and self.generator.texture is not None:
+            generator.texture.noise = self.generator.texture.noise  # not among the weights, so still to be given
         return generator.eval()

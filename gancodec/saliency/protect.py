@@ -127,6 +127,7 @@ def protection_map(rgb: Pixels, names: Iterable[str]) -> FloatArray:
     MissingExtra
         Where OpenCV, or for faces scikit-image with the cascade, is not installed.
     """
+    names = tuple(names)
     check_names(names)
     result = np.zeros(rgb.shape[:2], np.float32)
     if min(rgb.shape[:2]) >= LEAST_SIDE:

@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     plot.add_argument("-o", "--output", type=Path, default=Path("losses.svg"), help=".svg, .png or .pdf")
     plot.set_defaults(run=_plot)
     export = commands.add_parser("export", help="freeze a checkpoint into integer tables and weights")
-    export.add_argument("recipe", help="recipe that made the checkpoint (of stage S2 or S3)")
+    export.add_argument("recipe", help="recipe that made the checkpoint (of stage S2, S3 or S4)")
     export.add_argument("checkpoint", type=Path, help="the run's last.safetensors")
     export.add_argument("--data", type=Path, required=True, help="pictures that fit the tables and n")
     export.add_argument("--weights", type=Path, required=True, help="folder of weights and manifest.json")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from gancodec.entropy.context import entropy_hash
@@ -120,6 +120,11 @@ def network_arrays(model: TunableModel) -> Arrays:
     """Encoder, masker and generator as float16 arrays; the gains live among the integers."""
     state = {k: v for k, v in model.state_dict().items() if not k.startswith(("gains.", "hyper_gains."))}
     return {k: v.detach().to(torch.float16).contiguous().numpy() for k, v in state.items()}
+
+
+def entropy_arrays(path: Path) -> Arrays:
+    """Integer arrays of a weights file."""
+    return {k.removeprefix("entropy."): v for k, v in load_file(path).items() if k.startswith("entropy.")}
 
 
 def write_weights(

@@ -21,7 +21,7 @@ from gancodec.errors import UsageError
 from gancodec.metrics import ms_ssim, psnr
 from gancodec.models.config import SCALES, TunableConfig
 from gancodec.train.data import Crops
-from gancodec.train.export import Arrays, freeze_entropy, logistic_tables, network_arrays, write_weights
+from gancodec.train.export import Arrays, entropy_arrays, freeze_entropy, logistic_tables, network_arrays, write_weights
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import Trained, checkpoint_meta, load_ema
 from gancodec.types import IntArray, Picture
@@ -64,22 +64,38 @@ class HistogramCoder:
         return b""
 
 
-def freeze(net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]]) -> Weights:
-    """Freeze a network: integers, tables fitted on `pictures` over all n, calibration of n."""
+def freeze(
+    net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]], released: Arrays | None = None
+) -> Weights:
+    """Freeze a network: integers, tables fitted on `pictures` over all n, calibration of n.
+
+    With the `released` entropy arrays of a model, these stay as they are, tables and all, so that its files can still
+    be read; UsageError where the network's integers are not theirs.
+    """
     entropy = freeze_entropy(net.model, net.context)
+    if released is not None and any(
+        k not in released or not np.array_equal(released[k], v)
+        for k, v in entropy.items()
+        if not k.startswith("tables.")
+    ):
+        raise UsageError(f"{config.name} is released with other integers: its files would be lost; give a new name")
     network = network_arrays(net.model)
     calibration = {"logit_offset": 0.0, "logit_slope": 1.0, "log_bpp_at_0": math.log(0.15), "log_bpp_slope": -0.5}
     codec = _codec(config, entropy, network, calibration)
     analyses = [codec.analyse(p) for p in pictures]
-    coder = HistogramCoder(entropy["tables.radius"].tolist())
+    entropy = released or entropy | _fitted_tables(codec, pictures, analyses)
+    codec = _codec(config, entropy, network, calibration)
+    calibration = _calibrate(codec, analyses, pictures)
+    return _codec(config, entropy, network, calibration).weights
+
+
+def _fitted_tables(codec: TunableCodec, pictures: Sequence[NDArray[np.uint8]], analyses: Sequence[Analysis]) -> Arrays:
+    coder = HistogramCoder(codec.entropy.tables.radius.tolist())
     for picture, analysis in zip(pictures, analyses, strict=True):
         for n in FIT_NS:
             target, shift = codec.target_at(analysis, n)
             walk(coder, codec.entropy, Picture(picture).geometry, shift, target)
-    entropy |= logistic_tables(coder.histograms[:SCALES])
-    codec = _codec(config, entropy, network, calibration)
-    calibration = _calibrate(codec, analyses, pictures)
-    return _codec(config, entropy, network, calibration).weights
+    return logistic_tables(coder.histograms[:SCALES])
 
 
 def _codec(config: TunableConfig, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> TunableCodec:
@@ -132,14 +148,20 @@ def export_checkpoint(
 ) -> Path:
     """Checkpoint to weights file and manifest entry; tables and n are fitted on `pictures` training pictures.
 
-    `realism` is the default of a model with a natural end. UsageError for a recipe without integer symbols.
+    `realism` is the default of a model with a natural end. From S3 on, a model that `folder` has already keeps its
+    entropy arrays. UsageError for a recipe without integer symbols, or integers that are not the released ones.
     """
+    if not 0 <= realism <= 1:
+        raise UsageError(f"realism {realism:g}: must be in [0, 1]")
     if recipe not in RECIPES or not RECIPES[recipe].quantised:
-        raise UsageError(f"{recipe}: only S2 and S3 recipes make weights")
+        raise UsageError(f"{recipe}: only recipes from S2 on make weights")
     net = load_ema(checkpoint, recipe)
     crops = Crops(data, RECIPES[recipe].crop, torch.device("cpu"))
     chosen = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
-    weights = freeze(net, net.model.config, [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in chosen])
+    fitted_on = [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in chosen]
+    released = folder / f"{net.model.config.name}.safetensors"
+    kept = entropy_arrays(released) if RECIPES[recipe].stage >= 3 and released.exists() else None
+    weights = freeze(net, net.model.config, fitted_on, kept)
     held_out = {f"n={n:g}": measure(weights, crops.held_out[:24], n=n)._asdict() for n in (2.0, 1.0, 0.0, -1.0, -2.0)}
     card: dict[str, Any] = {"description": description, "training": checkpoint_meta(checkpoint)}
     if weights.info.default_realism is not None:
@@ -153,8 +175,8 @@ def export_checkpoint(
 
 
 def validate(
-    net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]], ns: Sequence[float]
+    net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]], ns: Sequence[float], realism: float
 ) -> list[Measured]:
     """Freeze `net` as it is, tables fitted on these very pictures, and measure real files at each n."""
     weights = freeze(net, config, pictures)
-    return [measure(weights, pictures, n=n) for n in ns]
+    return [measure(weights, pictures, realism, n=n) for n in ns]

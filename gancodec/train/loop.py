@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -60,6 +61,15 @@ def train(job: Job) -> Path:
     """Run `job`; returns the last checkpoint. UsageError for an unknown recipe or unusable data."""
     if job.recipe not in RECIPES:
         raise UsageError(f"unknown recipe {job.recipe}; known: {', '.join(RECIPES)}")
+    if job.workers < 1 or (job.distributed and job.workers > 1):
+        raise UsageError("--workers: at least 1, and not beside --distributed, which has torchrun's processes")
+    if job.minutes <= 0 or (job.steps is not None and job.steps <= 0):
+        raise UsageError("--minutes and --steps must be above 0")
+    for path in (job.start, job.out / LAST if job.resume else None):
+        if path is not None and not path.exists():
+            raise UsageError(f"{path}: no such checkpoint")
+    if not job.data.exists() or not any(job.data.iterdir()):
+        raise UsageError(f"{job.data}: no pictures")
     job.out.mkdir(parents=True, exist_ok=True)
     if job.distributed:
         _join_torchrun(job)
@@ -80,14 +90,18 @@ def _join_workers(rank: int, job: Job, meeting: str) -> None:
 
 
 def _join_torchrun(job: Job) -> None:
-    """One of the processes that torchrun started, on this machine or on several; each takes the GPU of its number."""
-    if "LOCAL_RANK" not in os.environ:
+    """One of the processes that torchrun started; each takes the GPU of its number.
+
+    On several machines the folders of data, checkpoint and output must be the same ones everywhere.
+    """
+    if not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys():
         raise UsageError("--distributed is for torchrun: torchrun --nproc-per-node N -m gancodec.train RECIPE ...")
     if job.device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
         job = replace(job, device=device)
-    dist.init_process_group("gloo" if job.device == "cpu" else "nccl")
+    patience = timedelta(hours=1)  # the others wait while the first one validates
+    dist.init_process_group("gloo" if job.device == "cpu" else "nccl", timeout=patience)
     _work(dist.get_rank(), job)
     _leave()
 
@@ -227,6 +241,8 @@ def _validate(job: Job, state: State, crops: Crops) -> None:
     recipe = RECIPES[job.recipe]
     net = Trained(recipe)
     net.load_state_dict({k: v.cpu() for k, v in state.ema.items()})
-    results = validate(net.eval(), net.model.config, crops.held_out[:VALIDATED], VALIDATION_NS)
+    realism = 0.0 if recipe.stage < 3 else 1.0  # what S3 trains; the faithful end is frozen then
+    results = validate(net.eval(), net.model.config, crops.held_out[:VALIDATED], VALIDATION_NS, realism)
     for n, measured in zip(VALIDATION_NS, results, strict=True):
-        _log(job, {"step": state.step, "validation_n": n, **{k: round(v, 5) for k, v in measured._asdict().items()}})
+        figures = {k: round(v, 5) for k, v in measured._asdict().items()}
+        _log(job, {"step": state.step, "validation_n": n, "validation_realism": realism, **figures})

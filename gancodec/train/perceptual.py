@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -121,6 +122,6 @@ def load(folder: Path | None, name: str) -> FeatureNetwork:
         network = NETWORKS[name](path).eval()
         with torch.no_grad():
             network(*torch.rand(2, 1, 3, 64, 64))
-    except (AttributeError, RuntimeError, OSError, ValueError) as error:
+    except (SafetensorError, AttributeError, RuntimeError, OSError, ValueError) as error:
         raise UsageError(f"{path.name}: not the weights of this network: {str(error).splitlines()[0]}") from error
     return network

@@ -15,7 +15,8 @@ from gancodec.errors import GicError, MissingExtra, UsageError
 COLUMNS = 3
 PANEL = (3.6, 2.3)  # inches
 SMOOTHING = 15  # log lines in the running mean
-NO_LOSS = ("step", "seconds")
+NO_LOSS = ("step", "seconds", "validation_realism")
+Series = dict[str, tuple[list[int], list[float]]]  # steps and values by name
 FORMATS = (".svg", ".png", ".pdf")
 
 
@@ -37,29 +38,43 @@ def plot(log: Path, target: Path) -> Path:
     return target
 
 
-def read_log(log: Path) -> dict[str, tuple[list[int], list[float]]]:
+def read_log(log: Path) -> Series:
     """Steps and values of every loss in the log, by name; validations by name and n."""
     path = log / "log.jsonl" if log.is_dir() else log
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        series: dict[str, tuple[list[int], list[float]]] = {}
-        for record in records:
-            n = record.pop("validation_n", None)
-            for name, value in record.items():
-                if name not in NO_LOSS and math.isfinite(value):
-                    steps, values = series.setdefault(name if n is None else f"{name} at n = {n:g}", ([], []))
-                    steps.append(int(record["step"]))
-                    values.append(float(value))
+        series = _series(_records([line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise UsageError(f"{path}: not the log of a training run") from error
     if not series:
         raise UsageError(f"{path}: no figures in it yet")
     return series
 
 
-def draw(series: dict[str, tuple[list[int], list[float]]]) -> Any:
+def _records(lines: list[str]) -> list[dict[str, Any]]:
+    """The lines as records; a last one that a killed run left torn is passed over."""
+    records = [json.loads(line) for line in lines[:-1]]
+    try:
+        return records + [json.loads(line) for line in lines[-1:]]
+    except ValueError:
+        if not records:
+            raise
+        return records
+
+
+def _series(records: list[dict[str, Any]]) -> Series:
+    """Figures by name; where a resumed run takes steps again, the later ones count."""
+    found: dict[str, dict[int, float]] = {}
+    for record in records:
+        n = record.pop("validation_n", None)
+        for name, value in record.items():
+            if name not in NO_LOSS and math.isfinite(value):
+                found.setdefault(name if n is None else f"{name} at n = {n:g}", {})[int(record["step"])] = float(value)
+    return {name: tuple(map(list, zip(*sorted(points.items()), strict=True))) for name, points in found.items()}  # type: ignore[misc]
+
+
+def draw(series: Series) -> Any:
     """Matplotlib figure: the logged means, and their running mean on top."""
     try:
         from matplotlib.figure import Figure

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+# The faithful end invents nothing: its noise stays shut out.
+GATES = ("model.generator.texture.gate.",)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -29,6 +32,8 @@ class Recipe:
         File of the feature network that S3's perceptual distance needs (`train.perceptual`).
     perceptual, adversarial : float
         Weights of the perceptual distance (S3, S4) and of the generator's adversarial loss (S3), both times beta.
+    grid : float
+        Weight of fine detail that repeats with the grid of the generator's last layer (S3), times beta.
     gan : {"lsgan", "log"}
         Form of the adversarial loss (S3).
     discriminator : int
@@ -36,7 +41,7 @@ class Recipe:
     ramp : float
         Part of the run over which the adversarial weight grows from 0 (S3).
     held_at_zero : tuple of str
-        Parameters whose names begin so are 0 and stay 0: what an ablation takes away.
+        Parameters whose names begin so are 0 and stay 0: the faithful end's noise, and what an ablation takes away.
     only : tuple of str
         Where given, parameters whose names begin so are trained, and no others.
     """
@@ -55,10 +60,11 @@ class Recipe:
     features: str = "vgg19_16x.safetensors"
     perceptual: float = 1.0
     adversarial: float = 0.4
+    grid: float = 0.2
     gan: str = "lsgan"
     discriminator: int = 32
     ramp: float = 0.1
-    held_at_zero: tuple[str, ...] = ()
+    held_at_zero: tuple[str, ...] = GATES
     only: tuple[str, ...] = ()
 
     @property
@@ -108,9 +114,9 @@ def _ablations() -> dict[str, Recipe]:
     whole = replace(_s2(_small_s1()), rate=4e-4, ema=0.99)
     return {
         "ablation-whole": whole,
-        "ablation-no-masker": replace(whole, held_at_zero=_MASKER),
-        "ablation-no-entropy-model": replace(whole, held_at_zero=_CONTEXT),
-        "ablation-neither": replace(whole, held_at_zero=_MASKER + _CONTEXT),
+        "ablation-no-masker": replace(whole, held_at_zero=GATES + _MASKER),
+        "ablation-no-entropy-model": replace(whole, held_at_zero=GATES + _CONTEXT),
+        "ablation-neither": replace(whole, held_at_zero=GATES + _MASKER + _CONTEXT),
     }
 
 

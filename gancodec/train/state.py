@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -64,11 +65,10 @@ class State:
         model, *discriminator = self.net.teams()
         kernels, others = [p for p in model if suits(p)], [p for p in model if not suits(p)]
         self.optimisers: list[torch.optim.Optimizer] = [
+            *([Muon(kernels, recipe.rate)] if kernels else []),  # a tiny masker has no kernels
             torch.optim.Adam(others, recipe.rate, betas=(0.9, 0.95)),
             *(torch.optim.Adam(team, recipe.rate, betas=(0.5, 0.95)) for team in discriminator),
         ]
-        if kernels:  # a tiny masker has none
-            self.optimisers.append(Muon(kernels, recipe.rate))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -87,10 +87,13 @@ class State:
         """Go on from a checkpoint; UsageError where there is none."""
         if not path.exists():
             raise UsageError(f"{path}: nothing to resume")
-        tensors = load_file(path)
+        tensors = read_tensors(path)
         meta = checkpoint_meta(path)
         self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
-        self.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        net = {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}
+        if {k: v.shape for k, v in net.items()} != {k: v.shape for k, v in self.net.state_dict().items()}:
+            raise UsageError(f"{path}: a checkpoint of another recipe")
+        self.net.load_state_dict(net)
         self.ema = {k[4:]: v.to(self.ema[k[4:]].device) for k, v in tensors.items() if k.startswith("ema.")}
         for o, optimiser in enumerate(self.optimisers):
             moments: dict[int, dict[str, Tensor]] = {}
@@ -103,11 +106,13 @@ class State:
 
 @torch.no_grad()
 def begin_from(net: Trained, tensors: dict[str, Tensor]) -> None:
-    """Load the weights of an earlier stage; the natural end starts as the faithful one."""
+    """Load the weights of an earlier stage; what the natural end has no weights for starts as the faithful one."""
     grow(net, tensors)
     net.hold()
-    if net.model.natural is not None and not any(name.startswith("model.natural.") for name in tensors):
-        net.model.natural.load_state_dict(net.model.generator.state_dict())
+    if net.model.natural is not None:
+        natural, faithful = net.model.natural.state_dict(), net.model.generator.state_dict()
+        for name in natural.keys() - {k.removeprefix("model.natural.") for k in tensors}:
+            natural[name].copy_(faithful[name])
 
 
 @torch.no_grad()
@@ -124,6 +129,7 @@ def grow(net: nn.Module, tensors: dict[str, Tensor]) -> None:
     for name, module in net.named_modules():
         if isinstance(module, ResidualBlock) and f"{name}.second.weight" not in tensors:
             module.second.weight.zero_()
+            module.second.bias.zero_()  # type: ignore[union-attr]
     for name, old in tensors.items():
         new = state[name]
         if new.ndim != old.ndim or any(n < o for n, o in zip(new.shape, old.shape, strict=True)):
@@ -149,11 +155,19 @@ def load_ema(checkpoint: Path, recipe: str) -> Trained:
     return net.eval()
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; UsageError where it is damaged or not there."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path}: not a checkpoint: {str(error).splitlines()[0]}") from error
+
+
 def ema_of(path: Path) -> dict[str, Tensor]:
     """EMA weights by name, of a checkpoint or of a folder that `write_ema` filled."""
     if not path.is_dir():
-        return {k[4:]: v for k, v in load_file(path).items() if k.startswith("ema.")}
-    return {k: v.float() for file in sorted(path.glob("ema-*.safetensors")) for k, v in load_file(file).items()}
+        return {k[4:]: v for k, v in read_tensors(path).items() if k.startswith("ema.")}
+    return {k: v.float() for file in sorted(path.glob("ema-*.safetensors")) for k, v in read_tensors(file).items()}
 
 
 def write_ema(checkpoint: Path, folder: Path, file_mib: int) -> list[Path]:
