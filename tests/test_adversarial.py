@@ -188,12 +188,17 @@ def test_log_loss_trains(data: Path, backbones: Path, second: Path, tmp_path: Pa
     assert all(torch.isfinite(v).all() for v in final.values())
 
 
-def test_grid_pattern_sees_what_repeats_with_the_grid_and_little_else() -> None:
+def test_grid_pattern_sees_what_repeats_with_the_grids_and_nothing_else() -> None:
     torch.manual_seed(0)
-    pattern = torch.randn(1, 3, 4, 4).repeat(1, 1, 16, 16) * 5 / 255
-    assert float(grid_pattern(pattern)) > 8 * float(
-        grid_pattern(pattern.flatten()[torch.randperm(3 * 64 * 64)].view(1, 3, 64, 64))
-    )
+    for period in (4, 8, 16):
+        pattern = torch.randn(1, 3, period, period).repeat(1, 1, 128 // period, 128 // period) * 5 / 255
+        assert float(grid_pattern(pattern)) > 5, period
+    texture = (torch.randn(1, 3, 128, 128) * 5 / 255).requires_grad_()
+    found = grid_pattern(texture)
+    assert 0 <= float(found.detach()) < 0.5, "texture of random phase costs little"
+    found.backward()
+    assert texture.grad is not None
+    assert float((texture.grad * texture).sum()) >= 0, "stronger texture is never rewarded"
     assert float(grid_pattern(torch.ones(1, 3, 64, 64))) == pytest.approx(0, abs=1e-6), "colour shifts are no grid"
 
 

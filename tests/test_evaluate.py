@@ -216,7 +216,7 @@ def test_published_page_and_inserted_table(go: Eval, tmp_path: Path) -> None:
         (["--bpp", "x"], 2, "'x' is not a number"),
         (["--bpp", ""], 2, "nothing to measure"),
         (["--beta", "2"], 2, "--beta: numbers from 0 to 1"),
-        (["--codecs", "gic", "--beta", "0,1"], 2, "realism 1: gic1-tiny has 0"),
+        (["--codecs", "gic", "--beta", "1"], 2, "realism 1: gic1-tiny has 0"),
         (["--backbones", "missing"], 2, "--backbones missing: no such folder"),
         (["--saliency", "x"], 2, "--saliency x: choose spectral, fine, combined"),
         (["--insert", "x.md"], 2, "--insert needs --targets"),

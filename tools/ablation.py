@@ -40,7 +40,7 @@ PARTS = (
     ("ablation-neither", "masker and entropy model", 116.3),
 )
 WITHOUT_GAN = 15.8
-NS = (2.5, 2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -2.0)
+NS = (2.5, 1.75, 1.0, 0.25, -0.5, -1.25, -2.0)
 FITTED_ON = 32  # training pictures behind the tables of each run
 
 

@@ -199,13 +199,12 @@ def _plan(
         raise UsageError(f"--backbones {backbones}: no such folder")
     from gancodec.evaluate import codecs
     from gancodec.evaluate.job import Plan
-    from gancodec.evaluate.peers import PEERS
     from gancodec.saliency import METHODS
 
     if saliency not in METHODS:
         raise UsageError(f"--saliency {saliency}: choose {', '.join(METHODS)}")
     chosen = codecs.names() if names is None else list(dict.fromkeys(_names(names)))
-    pairs = tuple((name, b) for name in chosen for b in ((0.0,) if name in PEERS else betas))
+    pairs = tuple((name, b) for name in chosen for b in codecs.realisms(name, betas))
     pairs = tuple({codecs.get(name, device, b).name: (name, b) for name, b in reversed(pairs)}.values())[::-1]
     if not pairs:
         raise UsageError("--codecs: name at least one")

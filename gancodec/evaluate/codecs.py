@@ -159,6 +159,18 @@ def _runs(make: Callable[[], Peer]) -> bool:
     return True
 
 
+def realisms(name: str, wanted: tuple[float, ...]) -> tuple[float, ...]:
+    """The realisms to measure a codec at: 0 for a peer, and for a model without a natural end where 0 is wanted too
+    (else it is refused later, by name)."""
+    from gancodec.evaluate.peers import PEERS
+
+    if name in PEERS:
+        return (0.0,)
+    known = {model.name: model for model in weights.available()}
+    model = known.get(name)
+    return (0.0,) if model is not None and model.default_realism is None and 0.0 in wanted else wanted
+
+
 @lru_cache(maxsize=32)
 def get(name: str, device: str = "auto", realism: float = 0.0) -> Codec:
     """Codec by name: a model of ours, "gic" for the default one, or a peer.

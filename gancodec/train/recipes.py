@@ -59,11 +59,11 @@ class Recipe:
     ms_ssim: float = 1000.0
     features: str = "vgg19_16x.safetensors"
     perceptual: float = 1.0
-    adversarial: float = 0.4
+    adversarial: float = 0.8
     grid: float = 0.2
     gan: str = "lsgan"
     discriminator: int = 32
-    ramp: float = 0.1
+    ramp: float = 0.02
     held_at_zero: tuple[str, ...] = GATES
     only: tuple[str, ...] = ()
 
