@@ -38,7 +38,7 @@ def tiny_network() -> Trained:
     torch.manual_seed(7)
     net = Trained(RECIPES[RECIPE])
     with torch.no_grad():
-        net.model.encoder.trunk[-1].weight.mul_(6)
+        net.model.encoder.trunk[-1].weight.mul_(9)
         net.model.encoder.hyper[-1].weight.mul_(6)
         for group in net.context.groups:
             group.embedding.normal_(0, 0.3)
