@@ -241,6 +241,8 @@ def install_untrained(name: str, folder: Path) -> None:
         last = net.model.encoder.trunk[-1]
         assert isinstance(last, nn.Conv2d)  # for the type checker
         last.weight.mul_(6)
+        for weight in (p for p in net.context.parameters() if p.ndim == 4):
+            weight.pow_(3)  # as uneven as trained weights: uniform ones at int8 leave the exact range of the sums
     install(freeze(net, MODELS[name], [np.asarray(photograph(SIZE))]), MODELS[name], folder, {"default_realism": 1.0})
     os.environ[ENVIRONMENT] = str(folder)
 
