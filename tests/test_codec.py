@@ -241,11 +241,10 @@ def test_a_dead_zone_makes_smaller_files_that_decode(entropy: str) -> None:
     plain = codec.code(analysis, geometry, 0.0, entropy)
     assert codec.code(analysis, geometry, 0.0, entropy, 0).data == plain.data
     sizes = []
-    for deadzone in (100, 400, 1600):
+    for deadzone in (160, 640, 1600):
         trimmed = codec.code(analysis, geometry, 0.0, entropy, deadzone)
         sizes.append(len(trimmed.data))
         read = codec.read(trimmed.data, geometry, trimmed.level_shift, entropy)
         assert all(np.array_equal(a, b) for a, b in zip(read, trimmed.symbols, strict=True))
         assert np.abs(trimmed.symbols.latents).sum() < np.abs(plain.symbols.latents).sum()
-    assert len(plain.data) >= sizes[0] >= sizes[1] >= sizes[2], "streams grow by words"
-    assert len(plain.data) > sizes[2]
+    assert len(plain.data) > sizes[0] > sizes[1] > sizes[2]
