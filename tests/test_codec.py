@@ -17,7 +17,7 @@ from gancodec import container, weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, network, read_symbols
 from gancodec.codec.tunable import TunableCodec
 from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnreadablePicture, UnsupportedFile, UsageError
-from gancodec.models.config import MODELS
+from gancodec.models.config import MODELS, logit_to_level
 from gancodec.train.freeze import install
 from gancodec.types import Picture
 from tests.tiny import picture, tiny_weights
@@ -198,6 +198,32 @@ def test_files_do_not_grow_again_beyond_the_lowest_level(height: int) -> None:
     sizes = [len(encode_picture(flat, EncodeOptions(n=n)).data) for n in (5.0, 5.5, 6.1, 6.6, 7.3, 8.0)]
     assert max(sizes[1:]) <= sizes[0] + 4
     assert sizes[-1] == sizes[-2]
+
+
+@pytest.mark.parametrize("kind", ["flat", "two values", "four far values", "nearly two values", "small", "spread"])
+def test_n_moves_the_levels_finely_whatever_the_map(kind: str) -> None:
+    """By at most a sixteenth of a level on average where n moves by a quarter of that, and never up."""
+    rng = np.random.default_rng(0)
+    importance = {
+        "flat": np.zeros((8, 12)),
+        "two values": np.where(np.arange(96) < 20, 1.2, -0.3).reshape(8, 12),
+        "four far values": rng.choice([-0.8, 0.0, 0.82, 1.5], (8, 12), p=[0.1, 0.6, 0.2, 0.1]),
+        "nearly two values": np.where(np.arange(96) < 40, 1.0, 0.0).reshape(8, 12) + rng.normal(0, 0.01, (8, 12)),
+        "small": rng.normal(0, 0.3, (5, 6)),
+        "spread": rng.normal(0, 0.3, (8, 12)),
+    }[kind].astype(np.float32)
+    codec = TunableCodec(weights.get("gic1-tiny"))
+    analysis = codec.analyse(picture(64 * importance.shape[0], 64 * importance.shape[1]))
+    analysis = analysis._replace(importance=importance)
+    a_level = (logit_to_level(1.0) - logit_to_level(0.0)) * codec.weights.info.calibration["logit_slope"]  # per n
+    positions = []
+    for n in np.arange(0, 2.5 / a_level, 1 / 64 / a_level):
+        target, shift = codec.target_at(analysis, float(n))
+        positions.append(16 * target.levels.astype(np.int64) + shift)
+    falls = -np.diff(np.stack(positions), axis=0)
+    assert falls.min() >= 0
+    assert falls.mean((1, 2)).max() <= 1
+    assert 32 <= falls.sum(0).min() <= falls.sum(0).max() <= 48, "2.5 levels in all, give or take the rounding"
 
 
 def test_out_of_gpu_memory_goes_on_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

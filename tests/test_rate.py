@@ -72,6 +72,24 @@ def test_sizes_that_jump_over_the_target_are_trimmed(size: int, jump: float, gue
     assert found.hit >= without.hit
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.002, 0.02), st.floats(0.2, 1.5), st.floats(-0.3, 0.0), st.floats(0.0004, 0.0012))
+def test_a_plateau_a_little_above_the_target_is_trimmed(
+    excess: float, length: float, guess: float, effect: float
+) -> None:
+    """Where sizes hardly fall over a stretch of n and then by a third at once, a miss by a third is no answer."""
+
+    def size_of(n: float, trim: int = 0) -> int:
+        step = 10_000 * (1 - 0.001 * n) if n < length else 6_600 * math.exp(-0.5 * (n - length))
+        return round((step if n > -0.5 else step * math.exp(-0.5 * (n + 0.5))) * math.exp(-effect * trim))
+
+    target = round(size_of(length - 1e-9) * (1 - excess))
+    found = search(size_of, target, guess, -0.5, BOUNDS, trimmed=size_of)
+    assert found.probes <= MAX_PROBES
+    assert found.hit
+    assert found.size == size_of(found.n, found.trim) <= target
+
+
 def test_without_trims_a_jump_stays_a_miss() -> None:
     def size_of(n: float) -> int:
         return 10_000 if n < 0.1 else 9_700

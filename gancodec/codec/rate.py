@@ -10,6 +10,7 @@ TOLERANCE = 0.01  # a file within 1 % below the target is a hit
 AIM = 0.996  # where in that window to aim: most of the room left for what the curve gets wrong
 MAX_PROBES = 8
 STUCK = 0.02  # between the n on both sides of the target: closer, and sizes jump from one to the other
+LAST_PROBES, LAST_EXCESS = 2, 0.03  # what is left of the probes goes to trimming a file at most so far above the target
 TRIM_EFFECT = 0.0006  # of log size, for a trim of 1: where the secant starts
 WORDS = 8  # bytes: range-coded streams grow by whole words, so this close to a target is as near as it gets
 
@@ -37,8 +38,8 @@ def search(
     """Find n so that size_of(n) is within 1 % below `target`.
 
     Safeguarded secant in log rate; the sizes need not be monotone in n. Of the sizes tried the largest not above the
-    target wins, or the smallest of all where every one is above. Where the sizes jump over the target, the probes that
-    are left go to trimming the file above it.
+    target wins, or the smallest of all where every one is above. Where the sizes jump over the target, and where the
+    search is long and came near, the probes that are left go to trimming the file next above it.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def search(
     low, high = bounds
     tried: dict[float, int] = {}
     n = min(max(guess, low), high)
-    while len(tried) < MAX_PROBES and not (trimmed and _jumps(tried, target)):
+    while len(tried) < MAX_PROBES and not (trimmed and _time_to_trim(tried, target)):
         tried[n] = size_of(n)
         if _is_hit(tried[n], target) or _at_the_end(n, tried, target, bounds):
             break
@@ -68,17 +69,20 @@ def search(
     within = {n: size for n, size in tried.items() if size <= target}
     best = max(within, key=within.__getitem__) if within else min(tried, key=tried.__getitem__)
     found = Found(best, tried[best], len(tried), _is_hit(tried[best], target))
-    if found.hit or trimmed is None or not _jumps(tried, target):
+    if found.hit or trimmed is None or not _time_to_trim(tried, target):
         return found
-    n = max(n for n, size in tried.items() if size > target)
-    return _trim(found, n, tried[n], trimmed, target, fixed)
+    size, n = min((size, -n) for n, size in tried.items() if size > target)
+    return _trim(found, -n, size, trimmed, target, fixed)
 
 
-def _jumps(tried: dict[float, int], target: int) -> bool:
-    """Whether two n next to each other lie on both sides of the target."""
+def _time_to_trim(tried: dict[float, int], target: int) -> bool:
+    """Whether sizes jump over the target between two n next to each other, or the search is long and a file is near."""
+    if any(_is_hit(size, target) for size in tried.values()):
+        return False
     above = max((n for n, size in tried.items() if size > target), default=-math.inf)
     below = min((n for n, size in tried.items() if size <= target), default=math.inf)
-    return 0 < below - above < STUCK and not any(_is_hit(size, target) for size in tried.values())
+    near = any(target < size <= (1 + LAST_EXCESS) * target for size in tried.values())
+    return 0 < below - above < STUCK or (near and len(tried) >= MAX_PROBES - LAST_PROBES)
 
 
 def _trim(found: Found, n: float, size: int, trimmed: Callable[[float, int], int], target: int, fixed: int) -> Found:
@@ -93,7 +97,7 @@ def _trim(found: Found, n: float, size: int, trimmed: Callable[[float, int], int
         tried.add(trim)
         probes += 1
         smaller = trimmed(n, trim)
-        if found.size < smaller <= target:
+        if smaller <= target and not smaller <= found.size <= target:
             found = Found(n, smaller, probes, _is_hit(smaller, target), trim)
         effect = max(math.log(max(size - fixed, 1) / max(smaller - fixed, 1)) / trim, TRIM_EFFECT / 8)
     return found._replace(probes=probes)
@@ -129,7 +133,8 @@ def _next(tried: dict[float, int], target: int, slope: float, bounds: tuple[floa
         return bounds[1]  # nothing fits so far: the smallest file is the safest probe left
     aim = math.log(max(target * AIM - fixed, 1.0))
     points = [(n, math.log(max(size - fixed, 1))) for n, size in (*above, *below)]
-    near = min(points, key=lambda p: abs(p[1] - aim))
+    # of files of one size the one farthest along, or the step from the first leads to the second for ever
+    near = min(points, key=lambda p: (abs(p[1] - aim), -p[0] if p[1] > aim else p[0]))
     if above and below:
         a, b = max(above), min(below)  # the tightest bracket if sizes fall with n
         if a[0] < b[0]:

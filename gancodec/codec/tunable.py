@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CODEC_ID = 0
 CODERS = {"range": 0, "huffman": 1}
-FINE_BLOCKS, FINE_SPREAD = 48, 0.25  # blocks, and standard deviation in levels, from which n alone steers finely enough
+FINE_BLOCKS, FINE_SHARE = 48, 0.25  # least blocks, and greatest share that moves at once, for n alone to steer finely
 TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach
 
 
@@ -90,14 +90,16 @@ class TunableCodec:
 
         Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks
         differ in importance, a small step of n moves a few of them by a level, which is as fine as anybody needs.
-        Small and flat maps have no such steps: there the level shift moves all blocks by sixteenths of a level.
+        Small maps, and maps of few values, have no such steps: there the level shift moves all blocks by sixteenths
+        of a level.
         """
         calibration = self.weights.info.calibration
         centre = logit_to_level(calibration["logit_offset"] - calibration["logit_slope"] * n)
         relative = (logit_to_level(1.0) - logit_to_level(0.0)) * analysis.importance
-        by_block = relative.size >= FINE_BLOCKS and relative.std() >= FINE_SPREAD
-        shift = 0 if by_block else int(np.floor(centre * SUBLEVELS)) % SUBLEVELS
-        levels = np.rint(centre - shift / SUBLEVELS + relative)
+        shift = 0
+        if not _moves_by_block(relative):
+            centre, shift = divmod(int(np.floor(centre * SUBLEVELS)), SUBLEVELS)
+        levels = np.rint(centre + relative)
         if levels.max() < 0:  # below the lowest level nothing may rise again
             shift = 0
         levels = np.clip(levels, 0, LEVELS - 1).astype(np.int32)
@@ -151,6 +153,17 @@ class TunableCodec:
         depth: IntArray = self.entropy.depth[sites // SUBLEVELS].astype(np.int32)
         result: FloatArray = np.where(np.arange(self.entropy.channels)[:, None, None] < depth, latent, np.float32(0))
         return result
+
+
+def _moves_by_block(relative: FloatArray) -> bool:
+    """Does a small step of n move few enough blocks (hb, wb), given in levels around any centre?
+
+    Blocks are rounded to whole levels, so those with about the same fractional part move together, however far apart.
+    """
+    parts = np.sort(relative % 1, axis=None)
+    around = np.concatenate([parts, parts + 1])
+    together = np.searchsorted(around, parts + 1 / SUBLEVELS) - np.arange(parts.size)
+    return bool(parts.size >= FINE_BLOCKS and together.max() <= FINE_SHARE * parts.size)
 
 
 def _writer(coder: str, tables: Tables) -> Coder:
