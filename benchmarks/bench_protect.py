@@ -3,7 +3,7 @@
     python benchmarks/bench_protect.py [--data ../shared/data] [--output docs/results/protect.md]
 
 Every figure is of real files, encoded to the same number of bytes (at most 1 % below it) by the default model, and
-decoded as `gancodec decode` does by default.
+decoded at realism 0.
 """
 
 from __future__ import annotations
@@ -314,8 +314,8 @@ python benchmarks/bench_protect.py --output docs/results/protect.md
 
 `--protect text,faces` raises the importance of 64-pixel blocks in which text or faces are found by {strength:g} logits
 over the others; the file stays as large as asked for, so the rest pays. Cells are PSNR in dB / MS-SSIM, means over
-pictures, decoded from real files of one size ("size" is the largest distance from the file without `--protect`). AVIF
-is Pillow's at its nearest setting, which at low rates is coarse.
+pictures, decoded at realism 0 from real files of one size ("size" is the largest distance from the file without
+`--protect`). AVIF is Pillow's at its nearest setting, which at low rates is coarse.
 
 ## Text
 
