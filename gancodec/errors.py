@@ -8,7 +8,7 @@ GicError                 1  anything below; alone: an operation failed
 ├── UnsupportedFile      3  a valid file that this build cannot decode (newer version, unknown critical chunk)
 ├── MissingWeights       4  the model that a file or option names is not installed, or its hash is wrong
 ├── MissingExtra         4  an optional package that was asked for is not installed; the message has the pip line
-├── TargetMissed         5  the size asked for is out of reach (only under ``strict``)
+├── TargetMissed         5  the size asked for is missed (only under ``strict``)
 └── OutputExists         6  the output file exists and overwriting was not asked for
 """
 

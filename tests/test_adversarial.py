@@ -195,10 +195,11 @@ def test_grid_pattern_sees_what_repeats_with_the_grids_and_nothing_else() -> Non
         assert float(grid_pattern(pattern)) > 5, period
     texture = (torch.randn(1, 3, 128, 128) * 5 / 255).requires_grad_()
     found = grid_pattern(texture)
-    assert 0 <= float(found.detach()) < 0.5, "texture of random phase costs little"
+    assert 0 <= float(found.detach()) < 0.25, "what random phase gives is taken off"
     found.backward()
     assert texture.grad is not None
-    assert float((texture.grad * texture.detach()).sum()) >= 0, "stronger texture is never rewarded"
+    # of a form of the second degree this is twice its value: more, as nothing flows through what is taken off
+    assert float((texture.grad * texture.detach()).sum()) > 2.2 * float(found.detach())
     assert float(grid_pattern(torch.ones(1, 3, 64, 64))) == pytest.approx(0, abs=1e-6), "colour shifts are no grid"
 
 

@@ -238,7 +238,7 @@ def test_json_is_one_object_on_stdout(run: Run, photo: Path, fake_codec: FakeCod
 def test_out_of_reach_warns_or_fails(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
     result = run("encode", photo, "--bpp", "0.001")
     assert result.code == 0
-    assert "warning: 0.001 bpp is out of reach" in result.err
+    assert "warning: 0.001 bpp: out of reach, the nearest is" in result.err
     result = run("encode", photo, "--bpp", "0.001", "--strict", "-f")
     assert result.code == 5
     assert result.err == f"gancodec: {photo}: 2 bytes are out of reach\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import gancodec
@@ -17,7 +18,7 @@ from gancodec import container, weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, network, read_symbols
 from gancodec.codec.tunable import TunableCodec
 from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnreadablePicture, UnsupportedFile, UsageError
-from gancodec.models.config import MODELS, logit_to_level
+from gancodec.models.config import LEVELS, MODELS, SUBLEVELS, logit_to_level
 from gancodec.train.freeze import install
 from gancodec.types import Picture
 from tests.tiny import picture, tiny_weights
@@ -200,30 +201,62 @@ def test_files_do_not_grow_again_beyond_the_lowest_level(height: int) -> None:
     assert sizes[-1] == sizes[-2]
 
 
-@pytest.mark.parametrize("kind", ["flat", "two values", "four far values", "nearly two values", "small", "spread"])
-def test_n_moves_the_levels_finely_whatever_the_map(kind: str) -> None:
-    """By at most a sixteenth of a level on average where n moves by a quarter of that, and never up."""
+MAPS = ["flat", "two values", "four far values", "nearly two values", "around a whole level", "small", "spread"]
+
+
+def importance_map(kind: str) -> NDArray[np.float32]:
+    """Importance of blocks in logit units."""
     rng = np.random.default_rng(0)
-    importance = {
+    parts = rng.permutation(96).reshape(8, 12)
+    around = np.where(parts < 34, rng.normal(0, 0.003, (8, 12)), rng.uniform(-0.8, 0.8, (8, 12)))
+    maps = {
         "flat": np.zeros((8, 12)),
-        "two values": np.where(np.arange(96) < 20, 1.2, -0.3).reshape(8, 12),
+        "two values": np.where(parts < 20, 1.2, -0.3),
         "four far values": rng.choice([-0.8, 0.0, 0.82, 1.5], (8, 12), p=[0.1, 0.6, 0.2, 0.1]),
-        "nearly two values": np.where(np.arange(96) < 40, 1.0, 0.0).reshape(8, 12) + rng.normal(0, 0.01, (8, 12)),
+        "nearly two values": np.where(parts < 40, 1.0, 0.0) + rng.normal(0, 0.01, (8, 12)),
+        "around a whole level": around,
         "small": rng.normal(0, 0.3, (5, 6)),
         "spread": rng.normal(0, 0.3, (8, 12)),
-    }[kind].astype(np.float32)
+    }
+    return maps[kind].astype(np.float32)
+
+
+def positions_of(kind: str, levels: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Sixteenths of levels of all blocks where n makes block of importance 0 have each of `levels`."""
+    importance = importance_map(kind)
     codec = TunableCodec(weights.get("gic1-tiny"))
-    analysis = codec.analyse(picture(64 * importance.shape[0], 64 * importance.shape[1]))
-    analysis = analysis._replace(importance=importance)
-    a_level = (logit_to_level(1.0) - logit_to_level(0.0)) * codec.weights.info.calibration["logit_slope"]  # per n
+    rgb = picture(64 * importance.shape[0], 64 * importance.shape[1])
+    analysis = codec.analyse(rgb)._replace(importance=importance)
+    calibration = codec.weights.info.calibration
+    a_logit = logit_to_level(1.0) - logit_to_level(0.0)
     positions = []
-    for n in np.arange(0, 2.5 / a_level, 1 / 64 / a_level):
+    for level in levels:
+        n = (calibration["logit_offset"] - (level - logit_to_level(0.0)) / a_logit) / calibration["logit_slope"]
         target, shift = codec.target_at(analysis, float(n))
-        positions.append(16 * target.levels.astype(np.int64) + shift)
-    falls = -np.diff(np.stack(positions), axis=0)
+        assert 0 <= target.levels.min() <= target.levels.max() < LEVELS
+        positions.append(SUBLEVELS * target.levels.astype(np.int64) + shift)
+    return np.stack(positions)
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_n_moves_the_levels_finely_whatever_the_map(kind: str) -> None:
+    """By at most a sixteenth of a level on average where n moves by a quarter of that, and never up."""
+    falls = -np.diff(positions_of(kind, np.arange(17, 14.5, -1 / 64)), axis=0)
     assert falls.min() >= 0
     assert falls.mean((1, 2)).max() <= 1
     assert 32 <= falls.sum(0).min() <= falls.sum(0).max() <= 48, "2.5 levels in all, give or take the rounding"
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_nothing_moves_beyond_the_ends(kind: str) -> None:
+    """All blocks reach both ends and stay there; only those beyond an end are ever lifted."""
+    positions = positions_of(kind, np.arange(LEVELS + 15, -15, -1 / 8))
+    falls = -np.diff(positions, axis=0)
+    between = (positions[1:] >= SUBLEVELS) & (positions[1:] < SUBLEVELS * (LEVELS - 1))
+    assert falls[between].min() >= 0
+    top = SUBLEVELS * (LEVELS - 1) + (0 if kind == "spread" else SUBLEVELS - 1)
+    assert (positions[:16] == top).all()
+    assert (positions[-16:] == 0).all()
 
 
 def test_out_of_gpu_memory_goes_on_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

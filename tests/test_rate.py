@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,13 +45,50 @@ def test_any_function_of_n_stays_within_the_target_if_a_probe_did(seed: int, tar
     assert found.size == (max(within) if within else min(tried))
 
 
-def test_out_of_reach_gives_the_nearest() -> None:
-    size_of = curve(10_000, -0.5, 0.0)
-    smallest, largest = size_of(BOUNDS[1]), size_of(BOUNDS[0])
-    low = search(size_of, 20, 0.0, -0.5, BOUNDS)
-    assert (low.size, low.hit) == (smallest, False)
-    high = search(size_of, 10 * largest, 0.0, -0.5, BOUNDS)
-    assert (high.size, high.hit) == (largest, False)
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**31), st.integers(100, 50_000), st.floats(0.001, 1.2))
+def test_any_effect_of_n_and_trims_gives_the_best_of_what_was_tried(seed: int, target: int, spread: float) -> None:
+    """The same with trims that do whatever they like, around sizes that are near the target or far from it."""
+    tried: dict[tuple[float, int], int] = {}
+
+    def size_of(n: float, trim: int = 0) -> int:
+        noise = random.Random(f"{seed} {n:.3f} {trim}").uniform(-spread, spread)
+        tried[n, trim] = round(50 + target * math.exp(noise - 0.05 * n))
+        return tried[n, trim]
+
+    found = search(size_of, target, 0.0, -0.5, BOUNDS, trimmed=size_of)
+    within = [size for size in tried.values() if size <= target]
+    assert len(tried) == found.probes <= MAX_PROBES
+    assert found.size == (max(within) if within else min(tried.values())) == tried[found.n, found.trim]
+
+
+@given(st.integers(1, 12))
+def test_a_little_below_the_smallest_file_only_trims_are_left(percent: int) -> None:
+    def size_of(n: float, trim: int = 0) -> int:
+        return round(curve(10_000, -0.5, 0.0)(n) * math.exp(-0.0008 * trim))
+
+    smallest = size_of(BOUNDS[1])
+    assert size_of(BOUNDS[1], 300) < (1 - percent / 100) * smallest, "there is something to be found"
+    found = search(size_of, round(smallest * (1 - percent / 100)), BOUNDS[1], -0.5, BOUNDS, trimmed=size_of)
+    assert found.hit
+    assert (found.n, found.trim > 0) == (BOUNDS[1], True)
+    far = search(size_of, smallest // 2, BOUNDS[1], -0.5, BOUNDS, trimmed=size_of)
+    assert (far.size, far.trim, far.hit) == (smallest, 0, False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(0.03, 0.1), st.floats(0.15, 0.6))
+def test_steps_of_equal_size_lead_on(width: float, wanted: float) -> None:
+    """From the first n of a step the curve leads to the second; from there it has to go on, and not far away."""
+    tried: list[float] = []
+
+    def size_of(n: float) -> int:
+        tried.append(n)
+        return round(10_000 * math.exp(-0.3 * width * math.floor(n / width)))
+
+    target = size_of(wanted)
+    assert search(size_of, target, 0.0, -0.5, BOUNDS).hit
+    assert max(tried) < 2
 
 
 @settings(max_examples=200, deadline=None)
@@ -63,13 +101,11 @@ def test_sizes_that_jump_over_the_target_are_trimmed(size: int, jump: float, gue
         step = size if n < 0.1 else round(size * (1 - jump))
         return round(step * math.exp(-0.5 * (n - 0.1)) * math.exp(-effect * trim))
 
-    without = search(size_of, target, guess, -0.5, BOUNDS)
     found = search(size_of, target, guess, -0.5, BOUNDS, trimmed=size_of)
     assert found.probes <= MAX_PROBES
     assert found.size <= target
     assert found.size == size_of(found.n, found.trim)
     assert found.hit
-    assert found.hit >= without.hit
 
 
 @settings(max_examples=200, deadline=None)

@@ -35,7 +35,7 @@ A decoded picture may contain synthesised detail that was not in the original. D
 mislead: medicine, evidence, documents.
 
 Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input unreadable, damaged or not supported,
-4 model or optional package missing, 5 size out of reach with --strict, 6 output exists, 130 interrupted.
+4 model or optional package missing, 5 size missed with --strict, 6 output exists, 130 interrupted.
 """
 
 # Plain help: drawing it with rich would double the time that --help takes.

@@ -29,7 +29,7 @@ Parameter = Annotated[
     float | None,
     typer.Option("--n", parser=options.parse_number, metavar="X", help="The model's own rate knob; larger is smaller."),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 5) where the size asked for is out of reach.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 5) where the size asked for is missed.")]
 EntropyOption = Annotated[options.Entropy, typer.Option("--entropy", help="Entropy coder.")]
 Strip = Annotated[
     str, typer.Option("--strip", metavar="all|exif,xmp", help="Metadata to leave out.", show_default=False)
@@ -120,10 +120,13 @@ def encode_one(job: Job, chosen: EncodeOptions, saving: files.Saving, report: Re
 
 
 def _warnings(coded: Encoded, chosen: EncodeOptions, source_bytes: int) -> list[str]:
+    from gancodec.codec.api import describe_miss
+
     warnings = []
     if not coded.hit:
         target = f"{chosen.size} bytes" if chosen.size is not None else f"{chosen.bpp} bpp"
-        warnings.append(f"{target} is out of reach; the nearest is {len(coded.data)} bytes, {coded.bpp:.4f} bpp")
+        above = len(coded.data) > chosen.size if chosen.size is not None else coded.bpp > (chosen.bpp or 0)
+        warnings.append(describe_miss(target, above, len(coded.data), coded.bpp))
     if len(coded.data) > source_bytes:
         warnings.append(f"the .gic file ({len(coded.data)} bytes) is larger than its source ({source_bytes} bytes)")
     return warnings

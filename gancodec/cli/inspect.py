@@ -12,11 +12,13 @@ import typer
 from gancodec.cli import files, options
 from gancodec.cli.encode import Bpp, EntropyOption, Parameter, Size
 from gancodec.cli.evaluate import writing
+from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.container import spec
 from gancodec.errors import OutputExists, UsageError
 
 if TYPE_CHECKING:
+    from gancodec.codec.api import DecodeOptions, EncodeOptions
     from gancodec.evaluate.look import Look
     from gancodec.types import Picture
 
@@ -63,23 +65,31 @@ def inspect(
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
         raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
+    encode = EncodeOptions(bpp=bpp, size=size, n=n, model=model, entropy=entropy, device=device, max_pixels=max_pixels)
     decode = DecodeOptions(device=device, realism=realism, max_pixels=max_pixels)
+
+    def work(job: Job) -> None:
+        seen = _look_at(job.source, original, encode, decode, saliency)
+        with writing(folder):
+            written = look.write(seen, folder)
+        report.result(_text(folder, seen), {"file": job.source, "output": [str(p) for p in written], **seen.facts})
+
+    raise typer.Exit(report.run(lambda: [Job(source)], work))
+
+
+def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: DecodeOptions, saliency: str) -> Look:
+    """What there is to see in a .gic file, or in what becomes of a picture."""
+    from gancodec.evaluate import look
+
     data = _read(source)
-    if data.startswith(spec.MAGIC):
-        if any(value is not None for value in (bpp, size, n, model)) or entropy != "range":
+    if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):
+        if encode != type(encode)(device=encode.device, max_pixels=encode.max_pixels):
             raise UsageError("a .gic file is encoded already: --bpp, --size, --n, --model, --entropy are for pictures")
-        picture = None if original is None else _picture(original, max_pixels)
-        seen = look.at_file(data, decode, saliency, picture)
-    else:
-        if original is not None:
-            raise UsageError("--original is for .gic files")
-        encode = EncodeOptions(
-            bpp=bpp, size=size, n=n, model=model, entropy=entropy, device=device, max_pixels=max_pixels
-        )
-        seen = look.at_picture(_picture(source, max_pixels, data), encode, decode, saliency)
-    with writing(folder):
-        written = look.write(seen, folder)
-    report.result(_text(folder, seen), {"file": source, "output": [str(p) for p in written], **seen.facts})
+        picture = None if original is None else _picture(original, encode.max_pixels)
+        return look.at_file(data, decode, saliency, picture)
+    if original is not None:
+        raise UsageError("--original is for .gic files")
+    return look.at_picture(_picture(source, encode.max_pixels, data), encode, decode, saliency)
 
 
 def _read(source: str) -> bytes:

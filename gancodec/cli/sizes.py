@@ -161,7 +161,7 @@ def update(
         entry = entries[job.source] = measure(job.source, content, settings, chosen.name, max_pixels)
         report.say(f"{job.source}: {_figures(entry)}")
         if entry.bytes > (settings.size or entry.bytes) or (entry.bpp or 0) > (settings.bpp or math.inf):
-            report.warn(job.source, "the size asked for is out of reach; this is the nearest")
+            report.warn(job.source, "above the size asked for; this is the nearest")
         report.record({"file": job.source, **entry.record})
 
     code = report.run(lambda: [Job(name) for name in sorted(paths)], work)

@@ -50,7 +50,7 @@ class EncodeOptions:
     entropy : {"range", "huffman"}
     device : {"auto", "cpu", "cuda"}
     strict : bool
-        Raise TargetMissed where the size asked for is out of reach, instead of returning the nearest.
+        Raise TargetMissed where the size asked for is missed, instead of returning the nearest.
     strip : tuple of str
         Any of "exif" and "xmp", or "all" for both. What is needed to show the picture (ICC, orientation) always stays.
     max_pixels : int
@@ -140,8 +140,17 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
     if options.strict and not hit:
-        raise TargetMissed(f"{target} bytes are out of reach; the nearest is {len(data)} bytes ({bpp:.4f} bpp)")
+        assert target is not None  # a fixed n is always hit
+        raise TargetMissed(describe_miss(f"{target} bytes", len(data) > target, len(data), bpp))
     return Encoded(data, found.n, bpp, found.probes, hit, picture.notices)
+
+
+def describe_miss(target: str, above: bool, size: int, bpp: float) -> str:
+    """What to tell users whose target, "500 bytes" or "0.1 bpp", was missed, with the file's size on disk."""
+    got = f"{size} bytes, {bpp:.4f} bpp"
+    if above:
+        return f"{target}: out of reach, the nearest is {got}"
+    return f"{target}: not met to {100 * rate.TOLERANCE:.0f} %, the largest found below is {got}"
 
 
 def _search(size_at: Callable[..., int], target: int, fixed: int, geometry: Geometry, info: ModelInfo) -> rate.Found:

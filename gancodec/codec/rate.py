@@ -11,6 +11,7 @@ AIM = 0.996  # where in that window to aim: most of the room left for what the c
 MAX_PROBES = 8
 STUCK = 0.02  # between the n on both sides of the target: closer, and sizes jump from one to the other
 LAST_PROBES, LAST_EXCESS = 2, 0.03  # what is left of the probes goes to trimming a file at most so far above the target
+END_EXCESS = 0.15  # the same at the largest n, beyond which there is nothing but trimming
 TRIM_EFFECT = 0.0006  # of log size, for a trim of 1: where the secant starts
 WORDS = 8  # bytes: range-coded streams grow by whole words, so this close to a target is as near as it gets
 
@@ -59,7 +60,7 @@ def search(
     low, high = bounds
     tried: dict[float, int] = {}
     n = min(max(guess, low), high)
-    while len(tried) < MAX_PROBES and not (trimmed and _time_to_trim(tried, target)):
+    while len(tried) < MAX_PROBES and not (trimmed and _time_to_trim(tried, target, bounds)):
         tried[n] = size_of(n)
         if _is_hit(tried[n], target) or _at_the_end(n, tried, target, bounds):
             break
@@ -69,20 +70,22 @@ def search(
     within = {n: size for n, size in tried.items() if size <= target}
     best = max(within, key=within.__getitem__) if within else min(tried, key=tried.__getitem__)
     found = Found(best, tried[best], len(tried), _is_hit(tried[best], target))
-    if found.hit or trimmed is None or not _time_to_trim(tried, target):
+    if found.hit or trimmed is None or not _time_to_trim(tried, target, bounds):
         return found
     size, n = min((size, -n) for n, size in tried.items() if size > target)
     return _trim(found, -n, size, trimmed, target, fixed)
 
 
-def _time_to_trim(tried: dict[float, int], target: int) -> bool:
+def _time_to_trim(tried: dict[float, int], target: int, bounds: tuple[float, float]) -> bool:
     """Whether sizes jump over the target between two n next to each other, or the search is long and a file is near."""
     if any(_is_hit(size, target) for size in tried.values()):
         return False
     above = max((n for n, size in tried.items() if size > target), default=-math.inf)
     below = min((n for n, size in tried.items() if size <= target), default=math.inf)
-    near = any(target < size <= (1 + LAST_EXCESS) * target for size in tried.values())
-    return 0 < below - above < STUCK or (near and len(tried) >= MAX_PROBES - LAST_PROBES)
+    excess = min((size for size in tried.values() if size > target), default=math.inf) / target - 1
+    late = len(tried) >= MAX_PROBES - LAST_PROBES
+    at_end = above == bounds[1] and below == math.inf
+    return 0 < below - above < STUCK or (late and excess <= LAST_EXCESS) or (at_end and excess <= END_EXCESS)
 
 
 def _trim(found: Found, n: float, size: int, trimmed: Callable[[float, int], int], target: int, fixed: int) -> Found:
@@ -97,10 +100,15 @@ def _trim(found: Found, n: float, size: int, trimmed: Callable[[float, int], int
         tried.add(trim)
         probes += 1
         smaller = trimmed(n, trim)
-        if smaller <= target and not smaller <= found.size <= target:
+        if _better(smaller, found.size, target):
             found = Found(n, smaller, probes, _is_hit(smaller, target), trim)
-        effect = max(math.log(max(size - fixed, 1) / max(smaller - fixed, 1)) / trim, TRIM_EFFECT / 8)
+        effect = max(math.log(max(size - fixed, 1) / max(smaller - fixed, 1)) / trim, effect / 4)
     return found._replace(probes=probes)
+
+
+def _better(size: int, best: int, target: int) -> bool:
+    """The largest within the target wins, else the smallest."""
+    return size < best if best > target else best < size <= target
 
 
 def _is_hit(size: int, target: int) -> bool:

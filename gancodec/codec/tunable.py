@@ -91,17 +91,20 @@ class TunableCodec:
         Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks
         differ in importance, a small step of n moves a few of them by a level, which is as fine as anybody needs.
         Small maps, and maps of few values, have no such steps: there the level shift moves all blocks by sixteenths
-        of a level.
+        of a level. (Blocks beyond an end are lifted with the others each time these pass a whole level.)
         """
         calibration = self.weights.info.calibration
         centre = logit_to_level(calibration["logit_offset"] - calibration["logit_slope"] * n)
         relative = (logit_to_level(1.0) - logit_to_level(0.0)) * analysis.importance
-        shift = 0
-        if not _moves_by_block(relative):
-            centre, shift = divmod(int(np.floor(centre * SUBLEVELS)), SUBLEVELS)
-        levels = np.rint(centre + relative)
-        if levels.max() < 0:  # below the lowest level nothing may rise again
-            shift = 0
+        if _moves_by_block(relative):
+            levels, shift = np.rint(centre + relative), 0
+        else:
+            whole, shift = divmod(int(np.floor(centre * SUBLEVELS)), SUBLEVELS)
+            levels = np.rint(whole + relative)
+            if levels.max() < 0:  # beyond the ends nothing moves any more
+                shift = 0
+            elif levels.min() >= LEVELS:
+                shift = SUBLEVELS - 1
         levels = np.clip(levels, 0, LEVELS - 1).astype(np.int32)
         position = levels.astype(np.int64) * SUBLEVELS + shift
         scale = float(1 << 16)

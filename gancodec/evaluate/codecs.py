@@ -166,8 +166,8 @@ def realisms(name: str, wanted: tuple[float, ...]) -> tuple[float, ...]:
 
     if name in PEERS:
         return (0.0,)
-    known = {model.name: model for model in weights.available()}
-    model = known.get(name)
+    asked = None if name == "gic" else name
+    model = next((m for m in weights.available() if (m.default if asked is None else m.name == asked)), None)
     return (0.0,) if model is not None and model.default_realism is None and 0.0 in wanted else wanted
 
 

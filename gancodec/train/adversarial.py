@@ -86,7 +86,7 @@ def grid_pattern(decoded: Tensor) -> Tensor:
     The generator makes 4x4 pixels from one site of its last layer, 8x8 and 16x16 from one of those before. A fixed
     pattern in them is the cheapest texture, which neither the features nor the discriminator punish enough;
     photographs have none that keeps its phase. What texture of random phase would give is taken off. No gradient flows
-    through that part: it would reward strong texture without end.
+    through that part: it would reward louder texture wherever there is a pattern.
     """
     taps = torch.tensor([0.25, 0.5, 0.25], device=decoded.device)
     kernel = torch.outer(taps, taps).expand(3, 1, 3, 3)
