@@ -208,6 +208,14 @@ def test_published_page_and_inserted_table(go: Eval, tmp_path: Path) -> None:
     assert page.read_bytes() == again
 
 
+def test_the_faithful_end_is_all_that_some_models_have(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the default's other name as under its own; peers have nothing to choose."""
+    monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
+    for name in ("gic", "gic1-tiny", "jpeg"):
+        assert codecs.realisms(name, (0.0, 1.0)) == (0.0,)
+    assert codecs.realisms("gic", (1.0,)) == (1.0,), "refused later, by name"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
