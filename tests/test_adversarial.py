@@ -27,7 +27,6 @@ from gancodec.models.discriminator import Discriminator
 from gancodec.models.tunable import TunableModel
 from gancodec.train.adversarial import as_picture, grid_pattern, least_squares, log_loss, over_scales
 from gancodec.train.command import main
-from gancodec.train.data import HELD_OUT
 from gancodec.train.export import entropy_arrays
 from gancodec.train.freeze import export_checkpoint
 from gancodec.train.loop import LAST, Job, train
@@ -38,7 +37,7 @@ from gancodec.train.recipes import RECIPES
 from gancodec.train.state import load_ema
 from gancodec.types import Picture
 from tests.conftest import Run
-from tests.tiny import picture, write_backbones
+from tests.tiny import picture, write_backbones, write_pictures
 
 FIRST_NOISE = [-1488639, 800623, 1172383, 1594101]  # millionths
 BACKBONES = Path(__file__).parent.parent.parent / "shared" / "backbones"
@@ -46,10 +45,7 @@ BACKBONES = Path(__file__).parent.parent.parent / "shared" / "backbones"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(HELD_OUT + 2):
-        Image.fromarray(picture(96, 112, seed)).save(folder / f"{seed:02d}.png")
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")

@@ -18,22 +18,19 @@ from gancodec import weights
 from gancodec.errors import UsageError
 from gancodec.models.blocks import residual_stack
 from gancodec.train.command import main
-from gancodec.train.data import HELD_OUT, Crops, pack
+from gancodec.train.data import Crops, pack
 from gancodec.train.freeze import export_checkpoint
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.losses import box_ms_ssim
 from gancodec.train.muon import orthogonalise
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import checkpoint_meta, ema_of, grow, write_ema
-from tests.tiny import picture, write_backbones
+from tests.tiny import picture, write_backbones, write_pictures
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for seed in range(HELD_OUT + 2):
-        Image.fromarray(picture(96, 112, seed)).save(folder / f"{seed:02d}.png")
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")

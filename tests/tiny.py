@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 
 from gancodec.models.config import MODELS
+from gancodec.train.data import HELD_OUT
 from gancodec.train.freeze import freeze
 from gancodec.train.perceptual import Squeeze, Vgg19
 from gancodec.train.recipes import RECIPES
@@ -32,6 +34,24 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
+ODD_PICTURES: dict[str, NDArray[np.uint8]] = {
+    "1x1": picture(1, 1),
+    "3x5": picture(3, 5),
+    "8x8": picture(8, 8),
+    "16x16": picture(16, 16),
+    "1x300": picture(1, 300),
+    "7x100": picture(7, 100),
+    "9x500": picture(9, 500),
+    "20x3000": picture(20, 3000),
+    "400x1800": picture(400, 1800),
+    "black": np.zeros((40, 50, 3), np.uint8),
+    "constant": np.full((200, 300, 3), (10, 200, 77), np.uint8),
+    "gray": np.repeat(picture(90, 121)[..., :1], 3, axis=2),
+    "noise": np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8),
+    "not contiguous": picture(200, 300)[::-2, ::3],
+}
+
+
 @lru_cache(maxsize=1)
 def tiny_network() -> Trained:
     """Seeded untrained network whose latents are lively enough to exercise every path."""
@@ -50,6 +70,13 @@ def tiny_network() -> Trained:
 def tiny_weights() -> Weights:
     """The tiny model, frozen."""
     return freeze(tiny_network(), MODELS["gic1-tiny"], [picture(192, 256, s) for s in range(3)])
+
+
+def write_pictures(folder: Path) -> Path:
+    """A little more to train on than is held out; returns `folder`."""
+    for seed in range(HELD_OUT + 2):
+        Image.fromarray(picture(96, 112, seed)).save(folder / f"{seed:02d}.png")
+    return folder
 
 
 def write_backbones(folder: Path) -> Path:
