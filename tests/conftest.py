@@ -138,3 +138,19 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record = json.loads(manifest.read_text(encoding="utf-8"))
     manifest.write_text(json.dumps(record | {"default": "gic1-tiny"}), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small pictures to train on."""
+    from tests.tiny import write_pictures
+
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with feature networks of random weights, of the names and shapes (narrower) of the real ones."""
+    from tests.tiny import write_backbones
+
+    return write_backbones(tmp_path_factory.mktemp("backbones"))

@@ -37,20 +37,10 @@ from gancodec.train.recipes import RECIPES
 from gancodec.train.state import load_ema
 from gancodec.types import Picture
 from tests.conftest import Run
-from tests.tiny import picture, write_backbones, write_pictures
+from tests.tiny import picture
 
 FIRST_NOISE = [-1488639, 800623, 1172383, 1594101]  # millionths
 BACKBONES = Path(__file__).parent.parent.parent / "shared" / "backbones"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_backbones(tmp_path_factory.mktemp("backbones"))
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,15 @@ def test_any_effect_of_n_and_trims_gives_the_best_of_what_was_tried(seed: int, t
     assert found.size == (max(within) if within else min(tried.values())) == tried[found.n, found.trim]
 
 
+def test_out_of_reach_gives_the_nearest() -> None:
+    size_of = curve(10_000, -0.5, 0.0)
+    smallest, largest = size_of(BOUNDS[1]), size_of(BOUNDS[0])
+    low = search(size_of, 20, 0.0, -0.5, BOUNDS)
+    assert (low.size, low.hit) == (smallest, False)
+    high = search(size_of, 10 * largest, 0.0, -0.5, BOUNDS)
+    assert (high.size, high.hit) == (largest, False)
+
+
 @given(st.integers(1, 12))
 def test_a_little_below_the_smallest_file_only_trims_are_left(percent: int) -> None:
     def size_of(n: float, trim: int = 0) -> int:

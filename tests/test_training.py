@@ -25,24 +25,13 @@ from gancodec.train.losses import box_ms_ssim
 from gancodec.train.muon import orthogonalise
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import checkpoint_meta, ema_of, grow, write_ema
-from tests.tiny import picture, write_backbones, write_pictures
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"))
+from tests.tiny import picture
 
 
 @pytest.fixture(scope="module")
 def start(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint to start S2 and S3 from."""
     return train(Job("gic1-tiny-s2", data, tmp_path_factory.mktemp("start"), steps=3))
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with feature networks of random weights, of the names and shapes (narrower) of the real ones."""
-    return write_backbones(tmp_path_factory.mktemp("backbones"))
 
 
 def _final(job: Job) -> dict[str, torch.Tensor]:

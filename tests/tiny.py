@@ -43,6 +43,7 @@ ODD_PICTURES: dict[str, NDArray[np.uint8]] = {
     "7x100": picture(7, 100),
     "9x500": picture(9, 500),
     "20x3000": picture(20, 3000),
+    "200x300": picture(200, 300),
     "400x1800": picture(400, 1800),
     "black": np.zeros((40, 50, 3), np.uint8),
     "constant": np.full((200, 300, 3), (10, 200, 77), np.uint8),
@@ -52,13 +53,14 @@ ODD_PICTURES: dict[str, NDArray[np.uint8]] = {
 }
 
 
-@lru_cache(maxsize=1)
-def tiny_network() -> Trained:
-    """Seeded untrained network whose latents are lively enough to exercise every path."""
-    torch.manual_seed(3)
+@lru_cache(maxsize=2)
+def tiny_network(seed: int = 3, gain: float = 20) -> Trained:
+    """Seeded untrained network whose latents are lively enough to exercise every path; a smaller `gain` gives latents
+    of few steps, as trained models have them."""
+    torch.manual_seed(seed)
     net = Trained(RECIPES[RECIPE])
     with torch.no_grad():
-        net.model.encoder.trunk[-1].weight.mul_(20)
+        net.model.encoder.trunk[-1].weight.mul_(gain)
         net.model.encoder.hyper[-1].weight.mul_(6)
         for group in net.context.groups:
             group.embedding.normal_(0, 0.3)
@@ -66,10 +68,10 @@ def tiny_network() -> Trained:
     return net.eval()
 
 
-@lru_cache(maxsize=1)
-def tiny_weights() -> Weights:
+@lru_cache(maxsize=2)
+def tiny_weights(seed: int = 3, gain: float = 20) -> Weights:
     """The tiny model, frozen."""
-    return freeze(tiny_network(), MODELS["gic1-tiny"], [picture(192, 256, s) for s in range(3)])
+    return freeze(tiny_network(seed, gain), MODELS["gic1-tiny"], [picture(192, 256, s) for s in range(3)])
 
 
 def write_pictures(folder: Path) -> Path:

@@ -87,7 +87,7 @@ def _facts(allocation: Allocation) -> dict[str, Any]:
 def write(look: Look, folder: Path) -> list[Path]:
     """Write every panel and the sheet of all of them as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {f"{name}.png": maps.encoded(panel.pixels) for name, panel in look.panels.items()}
+    files = {f"{name}.png": maps.encoded(look.panels[name].pixels) for name in look.panels if name != "decoded"}
     noted = io.BytesIO()
     imageio.save(Picture(look.panels["decoded"].pixels, comment=look.comment), noted, "png")
     files["decoded.png"] = noted.getvalue()
