@@ -159,10 +159,10 @@ class Coder:
 
 def ours(case: Case, bpp: float, strength: float) -> tuple[Pixels, int]:
     """Decoded picture, at the faithful end, and bytes of the default model."""
-    usual, priority.STRENGTH = priority.STRENGTH, strength
+    usual, priority.PROTECT_STRENGTH = priority.PROTECT_STRENGTH, strength
     protect = (case.protect,) if strength else ()
     data = encode_picture(Picture(case.rgb), EncodeOptions(bpp=bpp, protect=protect)).data
-    priority.STRENGTH = usual
+    priority.PROTECT_STRENGTH = usual
     return decode_bytes(data, DecodeOptions(realism=0)).rgb, len(data)
 
 
@@ -182,7 +182,7 @@ def compare(cases: list[Case], coder: Coder) -> list[str]:
     """Table of all regions and rates: without, with, and AVIF."""
     rows = []
     for bpp in RATES:
-        ways = (0.0, priority.STRENGTH, None)
+        ways = (0.0, priority.PROTECT_STRENGTH, None)
         runs = [[coder.quality(case, bpp, way) for way in ways] for case in cases]
         off = [max(abs(run[way].size / run[0].size - 1) for run in runs) for way in (1, 2)]
         for name in sorted({name for case in cases for name in case.regions}):
@@ -254,7 +254,7 @@ def crops(cases: Iterable[Case], coder: Coder, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for case in cases:
-        decoded = [coder.code(case, RATES[0], way)[0] for way in (0.0, priority.STRENGTH, None)]
+        decoded = [coder.code(case, RATES[0], way)[0] for way in (0.0, priority.PROTECT_STRENGTH, None)]
         mask = next(iter(case.regions.values()))
         window = []
         for middle, length, side in zip(np.argwhere(mask).mean(0), CROP[::-1], mask.shape, strict=True):
@@ -289,7 +289,7 @@ def main() -> int:
     page = PAGE.format(
         model=model,
         seen=SEEN.get(model, ""),
-        strength=priority.STRENGTH,
+        strength=priority.PROTECT_STRENGTH,
         rate=RATES[0],
         texts=len(TEXTS),
         count=len(FACES),

@@ -22,7 +22,7 @@ import gancodec
 from gancodec import codec, weights
 from gancodec.cli import files, options
 from gancodec.cli.app import app
-from gancodec.codec import api
+from gancodec.codec import Box, api
 from gancodec.errors import CorruptFile, GicError, MissingWeights
 from gancodec.types import Picture
 from tests.conftest import FakeCodec, Run, make_gic, needs_weights
@@ -31,16 +31,23 @@ WRITING = {
     "--output/-o", "--dir/-d", "--model", "--device", "--threads", "--max-pixels", "--overwrite/-f", "--skip-existing",
     "--preserve-times", "--json", "--quiet/-q", "--verbose/-v", "--help",
 }  # fmt: skip
+EMPHASIS = {"--saliency", "--saliency-model", "--saliency-strength", "--roi", "--roi-box", "--protect"}
 READING = {"--max-pixels", "--json", "--quiet/-q", "--verbose/-v", "--help"}
 FLAGS = {
-    "encode": WRITING | {"--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--protect"},
+    "encode": WRITING | EMPHASIS | {
+        "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--profile", "--inner", "--factor",
+    },
     "decode": WRITING | {"--format", "--realism"},
     "info": READING,
     "verify": READING,
     "models": {"--json", "--help"},
-    "inspect": READING | {
-        "--overwrite/-f", "--out", "--original", "--saliency", "--bpp", "--size", "--n", "--model", "--entropy",
-        "--device", "--realism",
+    "inspect": READING | EMPHASIS | {
+        "--overwrite/-f", "--out", "--original", "--bpp", "--size", "--n", "--model", "--entropy", "--device",
+        "--realism",
+    },
+    "saliency": READING | {
+        "--output/-o", "--dir/-d", "--overwrite/-f", "--skip-existing", "--method", "--saliency-model", "--mask",
+        "--overlay",
     },
     "export": {"--model", "--realism", "--out/-o", "--overwrite/-f", "--json", "--quiet/-q", "--verbose/-v", "--help"},
     "eval": READING | {
@@ -93,7 +100,7 @@ def test_every_flag_is_pinned() -> None:
         ["--help"],
         *(
             [name, "--help"]
-            for name in ("encode", "decode", "info", "inspect", "eval", "tune-curve", "sizes", "export")
+            for name in ("encode", "decode", "info", "inspect", "saliency", "eval", "tune-curve", "sizes", "export")
         ),
         [],
     ],
@@ -209,6 +216,44 @@ def test_encode_passes_every_option_on(
             size=2000, strict=True, model="m", entropy="huffman", device="cpu", strip=("exif", "xmp"), max_pixels=5000
         )
     ]
+
+
+def test_encode_passes_on_where_the_bits_should_go(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    arguments = "--saliency gradcam --saliency-model nets --saliency-strength 0.5 --roi mask.png"
+    boxes = ("--roi-box", "0,1,20,30", "--roi-box", "4,5,6,7:0.25")
+    assert run("encode", photo, *arguments.split(), *boxes, "--protect", "text").code == 0
+    assert fake_codec.encoded == [
+        gancodec.EncodeOptions(
+            saliency="gradcam",
+            saliency_model="nets",
+            saliency_strength=0.5,
+            roi="mask.png",
+            roi_boxes=(Box(0, 1, 20, 30), Box(4, 5, 6, 7, 0.25)),
+            protect=("text",),
+        )
+    ]
+
+
+def test_encode_passes_the_profile_on(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    ran = run("encode", photo, *"--profile split --inner lossless --factor 8".split())
+    assert ran.code == 0
+    assert fake_codec.encoded == [gancodec.EncodeOptions(profile="split", inner="lossless", factor=8)]
+    assert ", split, 3 probes" in ran.err
+    assert "n=" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--saliency-strength 2", "--saliency-strength scales --saliency, --roi and --roi-box: give one of them"),
+        ("--roi-box 1,2,3", "region '1,2,3': write x,y,w,h or x,y,w,h:level, in pixels and with a level from 0 to 1"),
+        ("--roi-box 0,0,5,5 --saliency-strength x", "Invalid value for '--saliency-strength': 'x' is not a number (--help lists the options)"),
+    ],
+)
+def test_wrong_words_about_regions(run: Run, photo: Path, fake_codec: FakeCodec, arguments: str, message: str) -> None:
+    ran = run("encode", photo, *arguments.split())
+    assert (ran.code, ran.err) == (2, f"gancodec: {message}\n")
+    assert fake_codec.encoded == []
 
 
 def test_encode_without_a_target_leaves_n_to_the_codec(run: Run, photo: Path, fake_codec: FakeCodec) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -53,18 +54,31 @@ def same(a: Container, b: Container) -> bool:
     return dataclasses.replace(a, chunks=()) == dataclasses.replace(b, chunks=())
 
 
+NOT_WEBP = st.integers(0, 255).filter(lambda coder: coder not in spec.CODERS[spec.CODEC_SPLIT])
 headers = st.builds(
     Header,
     width=st.integers(1, 300),
     height=st.integers(1, 300),
     model=st.integers(1, 0xFFFF),
     model_hash=st.binary(min_size=8, max_size=8),
-    codec=st.integers(0, 255),
-    coder=st.integers(0, 255),
+    codec=st.integers(0, 255).filter(lambda codec: codec != spec.CODEC_SPLIT),
+    coder=NOT_WEBP,
     flags=st.integers(0, 1),
     n=st.integers(-0x8000, 0x7FFF),
     level_shift=st.integers(0, 15),
+) | st.builds(
+    Header,
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    model=st.just(0),
+    model_hash=st.just(bytes(8)),
+    codec=st.just(spec.CODEC_SPLIT),
+    coder=st.integers(2, 255),
+    flags=st.just(0),
+    n=st.just(0),
+    level_shift=st.just(0),
 )
+SPLIT = Header(40, 30, 0, bytes(8), spec.CODEC_SPLIT, spec.CODER_WEBP, 0, 0, 0)
 metadata = st.none() | st.binary(min_size=1, max_size=300)
 
 
@@ -157,7 +171,6 @@ def test_padded_chunk_length_is_refused() -> None:
         ("height", b"\0"),
         ("width", varint(spec.MAX_SIDE + 1)),
         ("height", varint(spec.MAX_SIDE + 1)),
-        ("model", b"\0"),
         ("model", varint(1 << 16)),
         ("flags", b"\x02"),
         ("flags", b"\x81"),
@@ -185,6 +198,37 @@ def test_header_values_out_of_range(field: str, raw: bytes) -> None:
 def test_values_that_cannot_be_written(change: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(change))):
         write(Container(dataclasses.replace(HEADER, **change), b""))
+
+
+@pytest.mark.parametrize(
+    ("header", "change", "word"),
+    [
+        (HEADER, {"model": 0}, "model"),
+        (HEADER, {"coder": spec.CODER_WEBP}, "coder 2"),
+        (HEADER, {"coder": spec.CODER_WEBP_LOSSLESS}, "coder 3"),
+        (SPLIT, {"model": 1}, "model"),
+        (SPLIT, {"model_hash": bytes(7) + b"\1"}, "model_hash"),
+        (SPLIT, {"coder": spec.CODER_RANGE}, "coder 0"),
+        (SPLIT, {"coder": spec.CODER_HUFFMAN}, "coder 1"),
+        (SPLIT, {"flags": spec.FLAG_SYNTHETIC}, "flags"),
+        (SPLIT, {"n": 1}, "n"),
+        (SPLIT, {"level_shift": 1}, "level_shift"),
+    ],
+)
+def test_fields_that_do_not_go_together(header: Header, change: dict[str, Any], word: str) -> None:
+    assert read(head(header) + IMAGE + END).header == header
+    changed = dataclasses.replace(header, **change)
+    with pytest.raises(CorruptFile, match=word):
+        read(head(changed) + IMAGE + END)
+    with pytest.raises(UsageError, match=word):
+        write(Container(changed, b"coded"))
+
+
+@pytest.mark.parametrize("codec", [2, 255])
+def test_nothing_is_known_of_unknown_codecs(codec: int) -> None:
+    for header in (HEADER, SPLIT):
+        future = dataclasses.replace(header, codec=codec)
+        assert read(head(future) + IMAGE + END).header == future
 
 
 def test_alpha_and_metadata_that_cannot_be_written() -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from math import log2
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ from tests.conftest import make_gic
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "format.md").read_text()
 KINDS = {"IMAGE": str(spec.IMAGE_BASE), "END": "0", "ALPHA": "width * height"}
+
+
+def listed(values: tuple[int, ...]) -> str:
+    return f"{', '.join(map(str, values[:-1]))} or {values[-1]}"
 
 
 def _encoding(field: Field) -> str:
@@ -54,8 +59,15 @@ def test_chunk_table() -> None:
         f"at most 5 bytes and {spec.MAX_VARINT}",
         f"more than {spec.MAX_PIXELS} pixels",
         f"Bit 7 of a type ({spec.ANCILLARY:#x})",
-        f"{spec.CODEC_TUNABLE} = the tunable codec",
-        f"{spec.CODER_RANGE} = range coder, {spec.CODER_HUFFMAN} = Huffman coder",
+        f"{spec.CODEC_TUNABLE} = the tunable codec, {spec.CODEC_SPLIT} = the split codec; others are unsupported",
+        f"codec {spec.CODEC_TUNABLE}: {spec.CODER_RANGE} = range coder, {spec.CODER_HUFFMAN} = Huffman coder",
+        f"codec {spec.CODEC_SPLIT}: {spec.CODER_WEBP} = WebP, {spec.CODER_WEBP_LOSSLESS} = lossless WebP",
+        f"The IMAGE stream of codec {spec.CODEC_TUNABLE}, the tunable codec",
+        f"The IMAGE stream of codec {spec.CODEC_SPLIT}, the split codec",
+        f"cells of {spec.CELL} x {spec.CELL} pixels: ceil(height / {spec.CELL}) rows of ceil(width / {spec.CELL})",
+        f"{log2(spec.FACTORS[0]):g}..{log2(spec.FACTORS[-1]):g}, so f is {listed(spec.FACTORS)}",
+        f"With coder {spec.CODER_WEBP} these are a key frame of VP8 (RFC 6386), with",
+        f"with coder {spec.CODER_WEBP_LOSSLESS} a VP8L stream",
         f"under row {CLASS_ROW}: class",
         f"under row {FIRST_ROW}:",
         f"(-, {', '.join(map(str, FINE_ROWS[1:]))})[class]",

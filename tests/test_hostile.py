@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 
 from gancodec import container, weights
-from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, read_symbols, tunable, verify_bytes
+from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, read_symbols, tunable, verify_bytes
 from gancodec.codec.tunable import TunableCodec
-from gancodec.container import Container
+from gancodec.container import Container, spec
 from gancodec.entropy.walk import Target, walk
 from gancodec.errors import CorruptFile, GicError, UnsupportedFile
 from gancodec.models.config import LEVELS, MODELS
 from gancodec.train.freeze import install
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run
+from tests.test_container import chunk, head
 from tests.tiny import picture, tiny_weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +62,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def files(folder: Path) -> Files:
-    """Sound files of both coders, with and without alpha and metadata."""
+    """Sound files of all coders, with and without alpha and metadata."""
     rng = np.random.default_rng(1)
     alpha = rng.integers(0, 256, (50, 70), dtype=np.uint8)
     full = Picture(picture(50, 70, 2), alpha, icc=b"profile" * 40, exif=b"Exif\0\0MM\0*", xmp=b"<x:xmpmeta/>")
@@ -69,12 +70,18 @@ def files(folder: Path) -> Files:
     def encode(source: Picture, n: float, entropy: str = "range") -> bytes:
         return encode_picture(source, EncodeOptions(n=n, entropy=entropy)).data
 
+    def encode_split(inner: str) -> bytes:
+        asked = EncodeOptions(profile="split", inner=inner, roi_boxes=(Box(20, 9, 30, 20),))
+        return encode_picture(Picture(full.rgb, alpha, icc=b"profile" * 40), asked).data
+
     made = {
         "small": encode(Picture(picture(48, 40)), 2.0),
         "range": encode(Picture(picture(120, 150, 3)), -1.0),
         "huffman": encode(Picture(picture(100, 90, 4)), -1.0, "huffman"),
         "full": encode(full, 0.5),
         "full-huffman": encode(full, 0.5, "huffman"),
+        "split": encode_split("lossy"),
+        "split-lossless": encode_split("lossless"),
     }
     for data in made.values():
         verify_bytes(data)
@@ -164,7 +171,7 @@ def mutations(image: bytes, rng: np.random.Generator) -> Iterator[bytes]:
         yield from (bytes(size), b"\xff" * size, rng.bytes(size), image + bytes(size), image + rng.bytes(size))
 
 
-@pytest.mark.parametrize("name", ["small", "range", "huffman"])
+@pytest.mark.parametrize("name", ["small", "range", "huffman", "split", "split-lossless"])
 def test_wrong_streams_are_refused_or_pictures(files: Files, name: str) -> None:
     data = files[name]
     image = container.read(data).image
@@ -223,12 +230,12 @@ def test_header_lies_under_good_checksums(files: Files, field: str) -> None:
         "width": (1, 64, 128, 193, 1000, 1 << 20),
         "height": (1, 64, 129, 1000, 1 << 20),
         "level_shift": tuple(v for v in (0, 1, 7, 15) if v != header.level_shift),
-        "coder": (1, 2, 255),
-        "codec": (1, 255),
+        "coder": (1, 2, 3, 4, 255),
+        "codec": (1, 2, 255),
         "model": (60_000,),
     }[field]
     for value in lies:
-        forged = rewrapped(files["range"], image, **{field: value})
+        forged = head(replace(header, **{field: value})) + chunk(spec.IMAGE, image) + chunk(spec.END, b"")
         with pytest.raises(GicError) as caught:
             read_symbols(forged)
         assert caught.value.exit_code == (4 if field == "model" else 3), f"{field} = {value}"

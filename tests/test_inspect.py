@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from gancodec import container, weights
-from gancodec.codec import EncodeOptions, encode_picture, read_allocation, read_symbols
+from gancodec.codec import DecodeOptions, EncodeOptions, encode_picture, read_allocation, read_symbols
+from gancodec.evaluate import look
 from gancodec.types import Picture
 from tests.conftest import Ran, Run, needs_weights
 from tests.tiny import picture
@@ -75,6 +76,27 @@ def test_a_picture(go: Run, tmp_path: Path) -> None:
     assert len(np.unique(pixels(folder / "bits.png").reshape(-1, 3), axis=0)) <= 3 * 4
 
 
+def test_saliency_and_regions_move_the_bits_that_are_shown(go: Run, tmp_path: Path) -> None:
+    Image.fromarray(picture(256, 320)).save(tmp_path / "photo.png")
+    asked = ("--saliency", "center", "--saliency-strength", "2", "--roi-box", "0,0,64,64")
+    facts = {}
+    for name, words in {"plain": (), "shown": (*asked[:2], "--saliency-strength", "0"), "used": asked}.items():
+        ran = go(tmp_path / "photo.png", "--n", "0", "--json", "--out", tmp_path / name, *words)
+        assert ran.code == 0, ran.err
+        facts[name] = json.loads(ran.out)
+    assert facts["shown"]["coded_bits"] == facts["plain"]["coded_bits"] != facts["used"]["coded_bits"]
+    assert [facts[name]["saliency"] for name in facts] == ["combined", "center", "center"]
+    assert {p.stem for p in (tmp_path / "used").iterdir()} == PANELS | {"region"}
+    assert np.array_equal(pixels(tmp_path / "used" / "saliency.png"), pixels(tmp_path / "shown" / "saliency.png"))
+    assert len(np.unique(pixels(tmp_path / "used" / "region.png").reshape(-1, 3), axis=0)) == 2
+
+
+def test_saliency_stands_beside_the_bits(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
+    seen = look.at_picture(Picture(picture(100, 140)), EncodeOptions(n=0.0), DecodeOptions())
+    assert list(seen.panels) == ["original", "saliency", "bits", "levels", "decoded", "error"]
+
+
 def test_a_file_with_and_without_its_original(go: Run, tmp_path: Path, tiny_folder: Path) -> None:
     rgb = picture(150, 200)
     Image.fromarray(rgb).save(tmp_path / "photo.png")
@@ -86,6 +108,9 @@ def test_a_file_with_and_without_its_original(go: Run, tmp_path: Path, tiny_fold
     assert both.code == 0, both.err
     assert {p.stem for p in (tmp_path / "b").iterdir()} == PANELS
     assert b"PSNR" in both.out
+    other = go(tmp_path / "x.gic", "--saliency", "center", "--out", tmp_path / "c")
+    assert other.code == 0, other.err
+    assert not np.array_equal(pixels(tmp_path / "c" / "saliency.png"), pixels(tmp_path / "a" / "saliency.png"))
     assert b"PSNR" not in alone.out
 
 
@@ -101,6 +126,9 @@ def test_refusals(go: Run, tmp_path: Path, tiny_folder: Path) -> None:
         ((tmp_path / "other.png", "--original", tmp_path / "other.png"), 2, "--original is for .gic files"),
         ((tmp_path / "other.png", "--bpp", "1", "--n", "1"), 2, "exclude each other"),
         ((tmp_path / "other.png", "--saliency", "x"), 2, "saliency x"),
+        ((tmp_path / "x.gic", "--roi-box", "0,0,5,5"), 2, "takes --saliency alone"),
+        ((tmp_path / "x.gic", "--protect", "text"), 2, "takes --saliency alone"),
+        ((tmp_path / "other.png", "--roi-box", "80,0,5,5"), 2, "lies outside of the picture"),
         (("-",), 2, "use --out DIR"),
     ]
     for words, code, message in cases:

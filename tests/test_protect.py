@@ -14,6 +14,7 @@ from PIL import Image
 import gancodec
 from gancodec import weights
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, priority, read_allocation
+from gancodec.codec.priority import Wishes
 from gancodec.errors import MissingExtra, UsageError
 from gancodec.saliency import DETECTORS, protection_map
 from gancodec.types import Picture
@@ -108,11 +109,11 @@ def test_protected_blocks_get_higher_levels() -> None:
 
 def test_what_is_found_is_raised_and_the_mean_kept() -> None:
     importance = np.random.default_rng(0).normal(0, 0.3, (6, 8)).astype(np.float32)
-    raised = priority.raised(importance, written(), ("text",))
+    raised = priority.biased(importance, Wishes(None, None, protection_map(written(), ("text",))))
     change = raised - importance
     assert raised.dtype == np.float32
     assert abs(change.mean()) < 1e-6
-    assert np.isclose(np.ptp(change), priority.STRENGTH)
+    assert np.isclose(np.ptp(change), priority.PROTECT_STRENGTH)
     assert set(np.argwhere(change > 0)[:, 0]) == {0}, "the row of blocks that holds the line"
 
 

@@ -22,6 +22,7 @@ from gancodec.cli.info import info
 from gancodec.cli.inspect import inspect
 from gancodec.cli.models import known, models
 from gancodec.cli.report import INTERRUPTED, describe
+from gancodec.cli.saliency import saliency
 from gancodec.cli.sizes import sizes
 from gancodec.cli.train import train
 from gancodec.cli.tune_curve import tune_curve
@@ -40,7 +41,7 @@ Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input un
 
 # Plain help: drawing it with rich would double the time that --help takes.
 app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
-for command in (encode, decode, info, verify, models, inspect, export):
+for command in (encode, decode, info, verify, models, inspect, saliency, export):
     app.command()(command)
 app.command("eval")(evaluate)
 app.command("tune-curve")(tune_curve)

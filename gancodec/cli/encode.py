@@ -34,9 +34,15 @@ EntropyOption = Annotated[options.Entropy, typer.Option("--entropy", help="Entro
 Strip = Annotated[
     str, typer.Option("--strip", metavar="all|exif,xmp", help="Metadata to leave out.", show_default=False)
 ]
-Protect = Annotated[
-    str,
-    typer.Option("--protect", metavar="text,faces", help="What to spend more of the bits on.", show_default=False),
+ProfileOption = Annotated[
+    options.Profile,
+    typer.Option("--profile", help="tunable: the learned codec; split: salient pixels kept, the rest shrunk."),
+]
+InnerOption = Annotated[
+    options.Inner, typer.Option("--inner", help="Of --profile split: how what it keeps is coded (WebP).")
+]
+Factor = Annotated[
+    int, typer.Option("--factor", metavar="2|4|8|16", help="Of --profile split: what the rest is shrunk by.")
 ]
 
 
@@ -53,7 +59,15 @@ def encode(
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,
     strip: Strip = "",
-    protect: Protect = "",
+    saliency: options.Saliency = None,
+    saliency_model: options.SaliencyModel = None,
+    saliency_strength: options.SaliencyStrength = None,
+    roi: options.Roi = None,
+    roi_box: options.RoiBox = None,
+    protect: options.Protect = "",
+    profile: ProfileOption = "tunable",
+    inner: InnerOption = "lossy",
+    factor: Factor = 4,
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -64,18 +78,32 @@ def encode(
 ) -> None:
     """Encode pictures to .gic files (photo.png becomes photo.gic).
 
-    Without --bpp, --size or --n the model's middle setting is used (n = 0).
+    Without --bpp, --size or --n the model's middle setting is used (n = 0). --saliency, --roi, --roi-box and --protect
+    move bits between the parts of a picture: the file stays as large as asked for, so the rest gets fewer.
     """
     if sum(value is not None for value in (bpp, size, n)) > 1:
         raise UsageError("--bpp, --size and --n exclude each other")
     saving = files.Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     dropped = options.parse_strip(strip)
-    protected = options.parse_protect(protect)
     options.set_threads(threads)
     from gancodec.codec.api import EncodeOptions
 
-    chosen = EncodeOptions(bpp, size, n, model, entropy, device, strict, dropped, max_pixels, protected)
+    chosen = EncodeOptions(
+        bpp=bpp,
+        size=size,
+        n=n,
+        model=model,
+        entropy=entropy,
+        device=device,
+        strict=strict,
+        strip=dropped,
+        max_pixels=max_pixels,
+        profile=profile,
+        inner=inner,
+        factor=factor,
+        **options.emphasis(saliency, saliency_model, saliency_strength, roi, roi_box or [], protect),
+    )
     plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
     raise typer.Exit(report.run(plan, lambda job: encode_one(job, chosen, saving, report), saving))
 
@@ -98,7 +126,8 @@ def encode_one(job: Job, chosen: EncodeOptions, saving: files.Saving, report: Re
     height, width = picture.rgb.shape[:2]
     size = len(coded.data)
     probes = f"{coded.probes} probe{'' if coded.probes == 1 else 's'}"
-    cost = f"{size} bytes, {coded.bpp:.4f} bpp, n={coded.n:.3f}, {probes}"
+    setting = "split" if chosen.profile == "split" else f"n={coded.n:.3f}"
+    cost = f"{size} bytes, {coded.bpp:.4f} bpp, {setting}, {probes}"
     report.say(f"{job.target_name}: {width}x{height}, {cost}")
     report.detail(f"{job.name}: {source_bytes} bytes before, {time.perf_counter() - started:.2f} s")
     report.record(
@@ -110,7 +139,8 @@ def encode_one(job: Job, chosen: EncodeOptions, saving: files.Saving, report: Re
             "source_bytes": source_bytes,
             "bytes": size,
             "bpp": coded.bpp,
-            "n": coded.n,
+            "profile": chosen.profile,
+            "n": None if chosen.profile == "split" else coded.n,
             "probes": coded.probes,
             "hit": coded.hit,
             "seconds": round(time.perf_counter() - started, 3),

@@ -12,8 +12,13 @@ from gancodec.cli.models import known
 from gancodec.cli.report import Report
 from gancodec.container import Container, read, spec
 
-CODERS = {spec.CODER_RANGE: "range", spec.CODER_HUFFMAN: "huffman"}
-CODECS = {spec.CODEC_TUNABLE: "gic1"}
+CODERS = {
+    spec.CODER_RANGE: "range",
+    spec.CODER_HUFFMAN: "huffman",
+    spec.CODER_WEBP: "webp",
+    spec.CODER_WEBP_LOSSLESS: "webp-lossless",
+}
+CODECS = {spec.CODEC_TUNABLE: "gic1", spec.CODEC_SPLIT: "split"}
 
 
 def info(
@@ -64,14 +69,17 @@ def describe(name: str, data: bytes, container: Container) -> dict[str, Any]:
 
 def as_text(record: dict[str, Any]) -> str:
     """The lines that `info` prints for a record."""
-    name = record["model_name"] or "unknown"
-    installed = "installed" if record["model_installed"] else "not installed here"
+    model, n = "none", ""
+    if record["model"]:
+        installed = "installed" if record["model_installed"] else "not installed here"
+        model = f"{record['model_name'] or 'unknown'} (id {record['model']}, hash {record['model_hash']}), {installed}"
+        n = f", n={record['n']:.3f}"
     synthetic = "yes: the decoded picture may contain detail that the original did not have"
     lines = [
         f"{record['file']}: gic {record['format']}, {record['width']}x{record['height']}, "
         f"{record['bytes']} bytes, {record['bpp']:.4f} bpp",
-        f"  model      {name} (id {record['model']}, hash {record['model_hash']}), {installed}",
-        f"  coding     codec {record['codec']}, {record['coder']} coder, n={record['n']:.3f}",
+        f"  model      {model}",
+        f"  coding     codec {record['codec']}, {record['coder']} coder{n}",
         f"  synthetic  {synthetic if record['synthetic_detail'] else 'no'}",
         "  chunks     " + ", ".join(f"{chunk['name']} {chunk['bytes']}" for chunk in record["chunks"]),
     ]

@@ -29,19 +29,23 @@ Out = Annotated[
 Original = Annotated[
     str | None, typer.Option("--original", metavar="FILE", help="The picture that a .gic file was made from.")
 ]
-Method = Annotated[str, typer.Option("--saliency", metavar="METHOD", help="spectral, fine or combined.")]
 
 
 def inspect(
     source: Input,
     out: Out = None,
     original: Original = None,
-    saliency: Method = "combined",
     bpp: Bpp = None,
     size: Size = None,
     n: Parameter = None,
     model: options.Model = None,
     entropy: EntropyOption = "range",
+    saliency: options.Saliency = None,
+    saliency_model: options.SaliencyModel = None,
+    saliency_strength: options.SaliencyStrength = None,
+    roi: options.Roi = None,
+    roi_box: options.RoiBox = None,
+    protect: options.Protect = "",
     realism: options.Realism = None,
     device: options.DeviceOption = "auto",
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
@@ -50,9 +54,10 @@ def inspect(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Show original, saliency, importance levels, coded bits per block, decoded picture and error.
+    """Show original, saliency, coded bits per block, importance levels, decoded picture and error.
 
-    Writes inspect.png, which has them all, and one picture of each. A picture is encoded first (--bpp, --size, --n).
+    Writes inspect.png, which has them all, and one picture of each. A picture is encoded first, with the options that
+    `encode` has; without --saliency a map is shown (combined) but not used. Of a .gic file --saliency is shown.
     """
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     if sum(value is not None for value in (bpp, size, n)) > 1:
@@ -65,11 +70,20 @@ def inspect(
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
         raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
-    encode = EncodeOptions(bpp=bpp, size=size, n=n, model=model, entropy=entropy, device=device, max_pixels=max_pixels)
+    encode = EncodeOptions(
+        bpp=bpp,
+        size=size,
+        n=n,
+        model=model,
+        entropy=entropy,
+        device=device,
+        max_pixels=max_pixels,
+        **options.emphasis(saliency, saliency_model, saliency_strength, roi, roi_box or [], protect),
+    )
     decode = DecodeOptions(device=device, realism=realism, max_pixels=max_pixels)
 
     def work(job: Job) -> None:
-        seen = _look_at(job.source, original, encode, decode, saliency)
+        seen = _look_at(job.source, original, encode, decode)
         with writing(folder):
             written = look.write(seen, folder)
         report.result(_text(folder, seen), {"file": job.source, "output": [str(p) for p in written], **seen.facts})
@@ -77,19 +91,25 @@ def inspect(
     raise typer.Exit(report.run(lambda: [Job(source)], work))
 
 
-def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: DecodeOptions, saliency: str) -> Look:
+def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: DecodeOptions) -> Look:
     """What there is to see in a .gic file, or in what becomes of a picture."""
     from gancodec.evaluate import look
 
     data = _read(source)
     if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):
-        if encode != type(encode)(device=encode.device, max_pixels=encode.max_pixels):
-            raise UsageError("a .gic file is encoded already: --bpp, --size, --n, --model, --entropy are for pictures")
+        shown = type(encode)(
+            device=encode.device,
+            max_pixels=encode.max_pixels,
+            saliency=encode.saliency,
+            saliency_model=encode.saliency_model,
+        )
+        if encode != shown:
+            raise UsageError("a .gic file is encoded already: of the options of `encode` it takes --saliency alone")
         picture = None if original is None else _picture(original, encode.max_pixels)
-        return look.at_file(data, decode, saliency, picture)
+        return look.at_file(data, decode, encode, picture)
     if original is not None:
         raise UsageError("--original is for .gic files")
-    return look.at_picture(_picture(source, encode.max_pixels, data), encode, decode, saliency)
+    return look.at_picture(_picture(source, encode.max_pixels, data), encode, decode)
 
 
 def _read(source: str) -> bytes:

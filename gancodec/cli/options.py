@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
@@ -15,8 +15,13 @@ from gancodec.cli.report import Report
 from gancodec.container import spec
 from gancodec.errors import UsageError
 
+if TYPE_CHECKING:
+    from gancodec.codec.options import Box
+
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
+Profile = Literal["tunable", "split"]
+Inner = Literal["lossy", "lossless"]
 Device = Literal["auto", "cpu", "cuda"]
 Entropy = Literal["range", "huffman"]
 Format = Literal["png", "jpeg", "webp", "tiff"]
@@ -70,6 +75,51 @@ def parse_protect(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
+# Said here, not asked from gancodec.saliency: --help waits for no numpy. A test compares both.
+METHODS = "spectral, fine, combined, spectral-center, center, none, gradcam, sam2, segment"
+Saliency = Annotated[
+    str | None,
+    typer.Option(
+        "--saliency",
+        metavar="METHOD",
+        help=f"More of the bits for what stands out: {METHODS}, or file:MAP.png (white for the most).",
+    ),
+]
+SaliencyModel = Annotated[
+    str | None,
+    typer.Option(
+        "--saliency-model",
+        metavar="FOLDER|NAME",
+        help="Network of gradcam, sam2 or segment: a folder, or a name in your Hugging Face cache.",
+    ),
+]
+SaliencyStrength = Annotated[
+    float | None,
+    typer.Option(
+        "--saliency-strength",
+        parser=parse_number,
+        metavar="S",
+        help="How much --saliency, --roi and --roi-box count: 0 not at all, 1 (usual) to 8.",
+    ),
+]
+Roi = Annotated[
+    str | None,
+    typer.Option(
+        "--roi", metavar="MASK", help="Region of interest, a picture: white is kept best, black least, gray between."
+    ),
+]
+RoiBox = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--roi-box",
+        metavar="X,Y,W,H[:LEVEL]",
+        help="The same as a rectangle in pixels, level 0 to 1 (1); may be repeated, later ones lie on top.",
+    ),
+]
+Protect = Annotated[
+    str,
+    typer.Option("--protect", metavar="text,faces", help="What to spend more of the bits on.", show_default=False),
+]
 Realism = Annotated[
     float | None,
     typer.Option(
@@ -117,6 +167,35 @@ def writing_report(
     if as_json and (output == PIPE or (output is None and PIPE in inputs)):
         raise UsageError("--json and output to standard output exclude each other")
     return Report(quiet=quiet, verbose=verbose, as_json=as_json)
+
+
+class Emphasis(TypedDict):
+    """The fields of EncodeOptions that say where the bits should go."""
+
+    saliency: str | None
+    saliency_model: str | None
+    saliency_strength: float
+    roi: str | None
+    roi_boxes: tuple[Box, ...]
+    protect: tuple[str, ...]
+
+
+def emphasis(
+    saliency: str | None, model: str | None, strength: float | None, roi: str | None, boxes: list[str], protect: str
+) -> Emphasis:
+    """Where the bits should go, from the words of the command line."""
+    from gancodec.codec.options import parse_box
+
+    if strength is not None and saliency is None and roi is None and not boxes:
+        raise UsageError("--saliency-strength scales --saliency, --roi and --roi-box: give one of them")
+    return {
+        "saliency": saliency,
+        "saliency_model": model,
+        "saliency_strength": 1.0 if strength is None else strength,
+        "roi": roi,
+        "roi_boxes": tuple(map(parse_box, boxes)),
+        "protect": parse_protect(protect),
+    }
 
 
 def set_threads(count: int | None) -> None:

@@ -14,9 +14,11 @@ from gancodec.codec.api import (
     read_symbols,
     verify_bytes,
 )
+from gancodec.codec.options import Box, parse_box
 
 __all__ = [
     "Allocation",
+    "Box",
     "DecodeOptions",
     "EncodeOptions",
     "Encoded",
@@ -24,6 +26,7 @@ __all__ = [
     "decode_bytes",
     "encode",
     "encode_picture",
+    "parse_box",
     "read_allocation",
     "read_symbols",
     "verify_bytes",

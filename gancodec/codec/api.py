@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,83 +13,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancodec import container
-from gancodec.codec import priority, rate
+from gancodec.codec import rate, split
 from gancodec.codec.curve import TunabilityCurve
+from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, check
 from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
 from gancodec.container import MAX_PIXELS, Container, Header
 from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError
 from gancodec.models.config import SUBLEVELS
-from gancodec.saliency.protect import check_names
 from gancodec.types import Geometry, Picture, Symbols
 from gancodec.weights import ModelInfo, find, get
 
 if TYPE_CHECKING:
     from PIL import Image
 
-N_BOUNDS = (-8.0, 8.0)  # beyond the end of every level range
-MOST_BPP = 64.0  # of any picture that the format holds; beyond it every rate is out of reach alike
-STRIPPABLE = ("exif", "xmp")
+__all__ = [
+    "Allocation",
+    "DecodeOptions",
+    "EncodeOptions",
+    "Encoded",
+    "decode",
+    "decode_bytes",
+    "decode_with",
+    "describe_miss",
+    "encode",
+    "encode_picture",
+    "encode_with",
+    "read_allocation",
+    "read_symbols",
+    "realism_of",
+    "verify_bytes",
+]
+
 SYNTHETIC_NOTE = "Decoded by gancodec at realism {realism:g}: fine detail may be synthesised and not in the original."
-
-
-@dataclass(frozen=True)
-class EncodeOptions:
-    """How to encode. At most one of `bpp`, `size` and `n`; without any, n = 0.
-
-    Attributes
-    ----------
-    bpp : float
-        Bits per pixel that the whole file must not exceed.
-    size : int
-        Bytes that the whole file must not exceed.
-    n : float
-        The tunable parameter itself, in [-8, 8]; larger n, fewer bits.
-    model : str
-        Model name; the default model where None.
-    entropy : {"range", "huffman"}
-    device : {"auto", "cpu", "cuda"}
-    strict : bool
-        Raise TargetMissed where the size asked for is missed, instead of returning the nearest.
-    strip : tuple of str
-        Any of "exif" and "xmp", or "all" for both. What is needed to show the picture (ICC, orientation) always stays.
-    max_pixels : int
-        Larger pictures are refused.
-    protect : tuple of str
-        Any of "text" and "faces": what is found of it gets more of the bits, the rest fewer.
-    """
-
-    bpp: float | None = None
-    size: int | None = None
-    n: float | None = None
-    model: str | None = None
-    entropy: str = "range"
-    device: str = "auto"
-    strict: bool = False
-    strip: tuple[str, ...] = ()
-    max_pixels: int = MAX_PIXELS
-    protect: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """How to decode.
-
-    Attributes
-    ----------
-    model : str
-        Decode with another model's networks; its integer entropy model must be the file's.
-    device : {"auto", "cpu", "cuda"}
-    realism : float
-        0 is most faithful, 1 most natural; the model's default where None. Models without a natural end have 0 only.
-    max_pixels : int
-        Larger pictures are refused.
-    """
-
-    model: str | None = None
-    device: str = "auto"
-    realism: float | None = None
-    max_pixels: int = MAX_PIXELS
 
 
 class Encoded(NamedTuple):
@@ -111,20 +67,22 @@ def encode_picture(picture: Picture, options: EncodeOptions | None = None) -> En
     TargetMissed under `strict`.
     """
     options = options or EncodeOptions()
+    if options.profile == "split":
+        return _encode_split(picture, options)
     return encode_with(TunableCodec(get(options.model), options.device), picture, options)
 
 
 def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -> Encoded:
     """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
-    target = _check(options, picture.geometry)
+    from gancodec.codec import priority  # saliency, which decoders do without
+
+    target = check(options, picture.geometry)
     analysis = codec.analyse(picture.rgb)
-    if options.protect:
-        importance = priority.raised(analysis.importance, picture.rgb, options.protect)
-        analysis = analysis._replace(importance=importance)
+    importance = priority.biased(analysis.importance, priority.wishes(picture.rgb, options), options.saliency_strength)
+    analysis = analysis._replace(importance=importance)
     info = codec.weights.info
     streams: dict[tuple[float, int], tuple[bytes, int]] = {}
-    # All but the IMAGE chunk costs the same at every n: metadata and alpha are deflated twice, not once a probe.
-    fixed = len(_wrap((b"", 0), picture, info, 0.0, options))
+    fixed = _fixed_size(picture, _header(picture, info, 0.0, 0, options), options)
 
     def size_at(n: float, deadzone: int = 0) -> int:
         stream = codec.code(analysis, picture.geometry, n, options.entropy, deadzone)
@@ -136,13 +94,49 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
         found = rate.Found(n, size_at(n), 1, True)
     else:
         found = _search(size_at, target, fixed, picture.geometry, info)
-    data = _wrap(streams[found.n, found.trim], picture, info, found.n, options)
+    image, level_shift = streams[found.n, found.trim]
+    data = _wrap(image, picture, _header(picture, info, found.n, level_shift, options), options)
+    return _encoded(data, found.n, found, target, picture, options)
+
+
+def _encode_split(picture: Picture, options: EncodeOptions) -> Encoded:
+    """`encode_picture` with the split codec, whose rate is steered by WebP's quality."""
+    from gancodec.codec import priority
+
+    target = check(options, picture.geometry)
+    if options.saliency is None and options.roi is None and not options.roi_boxes:
+        options = replace(options, saliency="combined")  # the paper's choice
+    cells = split.salient_cells(priority.wishes(picture.rgb, options), picture.geometry)
+    layers = split.take_apart(picture.rgb, cells, options.factor)
+    width, height = picture.geometry.width, picture.geometry.height
+    header = Header(width, height, 0, bytes(8), split.CODEC_ID, split.CODERS[options.inner], 0, 0, 0)
+    if target is None:
+        quality = None if options.inner == "lossless" else split.QUALITY
+        image = split.encode(layers, quality, quality)
+        found = rate.Found(0.0, len(image), 1, True)
+    else:
+        fixed = _fixed_size(picture, header, options)
+        images: dict[tuple[float, int], bytes] = {}
+
+        def size_at(step: float, trim: int = 0) -> int:
+            images[step, trim] = split.encode_at(layers, step, trim)
+            return fixed + container.chunk_size(len(images[step, trim])) - container.chunk_size(0)
+
+        found = rate.search(size_at, target, split.FIRST_STEP, split.RATE_SLOPE, split.STEPS, fixed, size_at)
+        image = images[found.n, found.trim]
+    return _encoded(_wrap(image, picture, header, options), 0.0, found, target, picture, options)
+
+
+def _encoded(
+    data: bytes, n: float, found: rate.Found, target: int | None, picture: Picture, options: EncodeOptions
+) -> Encoded:
+    """What to tell of a file; TargetMissed under `strict`."""
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
     if options.strict and not hit:
         assert target is not None  # a fixed n is always hit
         raise TargetMissed(describe_miss(f"{target} bytes", len(data) > target, len(data), bpp))
-    return Encoded(data, found.n, bpp, found.probes, hit, picture.notices)
+    return Encoded(data, n, bpp, found.probes, hit, picture.notices)
 
 
 def describe_miss(target: str, above: bool, size: int, bpp: float) -> str:
@@ -161,38 +155,9 @@ def _search(size_at: Callable[..., int], target: int, fixed: int, geometry: Geom
     return rate.search(size_at, target, guess, curve.slope(guess), N_BOUNDS, fixed, size_at)
 
 
-def _check(options: EncodeOptions, geometry: Geometry) -> int | None:
-    """Target size in bytes, or None for a fixed n; UsageError for options out of range."""
-    given = [name for name in ("bpp", "size", "n") if getattr(options, name) is not None]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other")
-    if options.entropy not in CODERS:
-        raise UsageError(f"entropy coder {options.entropy}: choose {' or '.join(CODERS)}")
-    if isinstance(options.strip, str):
-        raise UsageError("strip: a tuple of names, not a string")
-    unknown = set(options.strip) - {*STRIPPABLE, "all"}
-    if unknown:
-        raise UsageError(f"strip {', '.join(sorted(unknown))}: choose exif, xmp or all")
-    check_names(options.protect)
-    if options.n is not None and not N_BOUNDS[0] <= options.n <= N_BOUNDS[1]:
-        raise UsageError(f"n = {options.n}: must be in [{N_BOUNDS[0]:g}, {N_BOUNDS[1]:g}]")
-    pixels = geometry.width * geometry.height
-    if pixels > options.max_pixels:
-        size = f"{geometry.width}x{geometry.height}"
-        raise UsageError(f"{size} is more than {options.max_pixels} pixels; raise --max-pixels to allow it")
-    if options.bpp is not None:
-        if not (math.isfinite(options.bpp) and options.bpp > 0):
-            raise UsageError(f"bpp = {options.bpp}: must be above 0")
-        return math.floor(min(options.bpp, MOST_BPP) * pixels / 8)
-    if options.size is not None and options.size <= 0:
-        raise UsageError(f"size = {options.size}: must be above 0 bytes")
-    return options.size
-
-
-def _wrap(stream: tuple[bytes, int], picture: Picture, info: ModelInfo, n: float, options: EncodeOptions) -> bytes:
-    """File around a stream, given as (bytes, level shift)."""
-    image, level_shift = stream
-    header = Header(
+def _header(picture: Picture, info: ModelInfo, n: float, level_shift: int, options: EncodeOptions) -> Header:
+    """Header of a file of the tunable codec."""
+    return Header(
         width=picture.geometry.width,
         height=picture.geometry.height,
         model=info.id,
@@ -203,15 +168,34 @@ def _wrap(stream: tuple[bytes, int], picture: Picture, info: ModelInfo, n: float
         n=round(n * 1000),
         level_shift=level_shift,
     )
+
+
+def _fixed_size(picture: Picture, header: Header, options: EncodeOptions) -> int:
+    """Bytes of a file with an empty IMAGE chunk, the same at every rate: metadata and alpha are deflated twice, not
+    once a probe."""
+    return len(_wrap(b"", picture, header, options))
+
+
+def _wrap(image: bytes, picture: Picture, header: Header, options: EncodeOptions) -> bytes:
+    """File around the data of an IMAGE chunk."""
     exif, xmp = (None if {k, "all"} & set(options.strip) else getattr(picture, k) for k in STRIPPABLE)
     alpha = None if picture.alpha is None else np.diff(picture.alpha, axis=0, prepend=np.uint8(0)).tobytes()
     return container.write(Container(header, image, alpha, picture.icc, exif, xmp))
 
 
-def _open(data: bytes, model: str | None, device: str, max_pixels: int) -> tuple[Container, TunableCodec]:
-    """Parse a file and find the codec that can read it."""
-    parsed = container.read(data, max_pixels=max_pixels)
-    header = parsed.header
+def _unwrap(parsed: Container, rgb: NDArray[np.uint8], comment: str | None = None) -> Picture:
+    """Picture of decoded pixels and what else the file holds."""
+    alpha = None
+    if parsed.alpha is not None:
+        rows = np.frombuffer(parsed.alpha, np.uint8).reshape(rgb.shape[:2])
+        alpha = np.cumsum(rows, axis=0, dtype=np.uint8)  # modulo 256, as the differences were
+    return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
+
+
+def _codec_of(header: Header, model: str | None, device: str) -> TunableCodec:
+    """The codec that can read the symbols of a file."""
+    if header.codec == split.CODEC_ID:
+        raise UnsupportedFile("files of the split codec have no coded symbols and no levels")
     if header.codec != CODEC_ID:
         raise UnsupportedFile(f"codec {header.codec} is not known to this build")
     coder_name(header.coder)
@@ -220,12 +204,16 @@ def _open(data: bytes, model: str | None, device: str, max_pixels: int) -> tuple
         raise MissingWeights(
             f"written with entropy model {header.model_hash.hex()}, but {info.name} here is {info.entropy_hash.hex()}"
         )
-    return parsed, TunableCodec(get(info.name), device)
+    return TunableCodec(get(info.name), device)
 
 
-def _read(parsed: Container, codec: TunableCodec) -> tuple[Symbols, Geometry]:
-    geometry = Geometry(width=parsed.header.width, height=parsed.header.height)
-    return codec.read(parsed.image, geometry, parsed.header.level_shift, coder_name(parsed.header.coder)), geometry
+def _read(parsed: Container, codec: TunableCodec) -> Symbols:
+    header = parsed.header
+    return codec.read(parsed.image, _geometry(header), header.level_shift, coder_name(header.coder))
+
+
+def _geometry(header: Header) -> Geometry:
+    return Geometry(width=header.width, height=header.height)
 
 
 def decode_bytes(data: bytes, options: DecodeOptions | None = None) -> Picture:
@@ -234,36 +222,39 @@ def decode_bytes(data: bytes, options: DecodeOptions | None = None) -> Picture:
     Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
     """
     options = options or DecodeOptions()
-    parsed, codec = _open(data, options.model, options.device, options.max_pixels)
+    parsed = container.read(data, max_pixels=options.max_pixels)
+    if parsed.header.codec == split.CODEC_ID:
+        if options.model is not None:
+            raise UsageError(f"model {options.model}: files of the split codec have none")
+        realism_of(options.realism, None)
+        return _unwrap(parsed, split.decode(parsed.image, _geometry(parsed.header), parsed.header.coder))
+    codec = _codec_of(parsed.header, options.model, options.device)
     return decode_with(parsed, codec, realism_of(options.realism, codec.weights.info))
 
 
-def realism_of(asked: float | None, info: ModelInfo) -> float:
-    """Realism to decode with; UsageError for one that the model does not have."""
+def realism_of(asked: float | None, info: ModelInfo | None) -> float:
+    """Realism to decode with; UsageError for one that the model, or the split codec (None), does not have."""
+    default = None if info is None else info.default_realism
     if asked is None:
-        return info.default_realism or 0.0
+        return default or 0.0
     if not 0 <= asked <= 1:
         raise UsageError(f"realism {asked:g}: must be in [0, 1]")
-    if asked > 0 and info.default_realism is None:
-        raise UsageError(f"realism {asked:g}: {info.name} has 0 (most faithful) only")
+    if asked > 0 and default is None:
+        raise UsageError(f"realism {asked:g}: {info.name if info else 'the split codec'} has 0 (most faithful) only")
     return asked
 
 
 def decode_with(parsed: Container, codec: TunableCodec, realism: float = 0.0) -> Picture:
     """Decode a parsed file with a codec at hand."""
-    symbols, geometry = _read(parsed, codec)
-    rgb = codec.synthesise(symbols, parsed.header.level_shift, geometry, realism)
-    alpha = None
-    if parsed.alpha is not None:
-        rows = np.frombuffer(parsed.alpha, np.uint8).reshape(geometry.height, geometry.width)
-        alpha = np.cumsum(rows, axis=0, dtype=np.uint8)  # modulo 256, as the differences were
-    comment = SYNTHETIC_NOTE.format(realism=realism) if realism > 0 else None
-    return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
+    rgb = codec.synthesise(_read(parsed, codec), parsed.header.level_shift, _geometry(parsed.header), realism)
+    return _unwrap(parsed, rgb, SYNTHETIC_NOTE.format(realism=realism) if realism > 0 else None)
 
 
 def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
-    """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does."""
-    return _read(*_open(data, None, "cpu", max_pixels))[0]
+    """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does, and
+    UnsupportedFile for files of the split codec."""
+    parsed = container.read(data, max_pixels=max_pixels)
+    return _read(parsed, _codec_of(parsed.header, None, "cpu"))
 
 
 class Allocation(NamedTuple):
@@ -275,18 +266,21 @@ class Allocation(NamedTuple):
 
 
 def read_allocation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Allocation:
-    """Levels and coded bits per block of a .gic file, without torch. Raises as `decode_bytes` does."""
-    parsed, codec = _open(data, None, "cpu", max_pixels)
-    symbols, geometry = _read(parsed, codec)
-    shift, coder = parsed.header.level_shift, coder_name(parsed.header.coder)
-    bits = codec.block_bits(parsed.image, geometry, shift, coder)
+    """Levels and coded bits per block of a .gic file, without torch. Raises as `read_symbols` does."""
+    parsed = container.read(data, max_pixels=max_pixels)
+    codec = _codec_of(parsed.header, None, "cpu")
+    symbols, shift = _read(parsed, codec), parsed.header.level_shift
+    bits = codec.block_bits(parsed.image, _geometry(parsed.header), shift, coder_name(parsed.header.coder))
     return Allocation(symbols.levels.astype(np.int64) * SUBLEVELS + shift, bits)
 
 
 def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
-    """Check container, checksums and the whole entropy-coded stream, without torch; CorruptFile and its siblings
-    where amiss."""
-    read_symbols(data, max_pixels=max_pixels)
+    """Check container, checksums and all that is coded, without torch; CorruptFile and its siblings where amiss."""
+    parsed = container.read(data, max_pixels=max_pixels)
+    if parsed.header.codec == split.CODEC_ID:
+        split.decode(parsed.image, _geometry(parsed.header), parsed.header.coder)
+    else:
+        _read(parsed, _codec_of(parsed.header, None, "cpu"))
 
 
 def encode(

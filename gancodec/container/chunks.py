@@ -142,11 +142,16 @@ def _inflate(name: str, body: bytes, cap: int, exact: bool = False) -> bytes:
     size = cursor.varint()
     if size > cap or (exact and size != cap):
         raise CorruptFile(f"{name}: inflates to {size} bytes, {'must be' if exact else 'cap'} {cap}")
+    return inflate(name, body[cursor.position :], size)
+
+
+def inflate(name: str, deflated: bytes, size: int) -> bytes:
+    """One zlib stream that must make exactly `size` bytes, and never makes more; CorruptFile naming it otherwise."""
     unpacker = zlib.decompressobj()
     try:
-        raw = unpacker.decompress(body[cursor.position :], size + 1)
+        raw = unpacker.decompress(deflated, size + 1)
     except zlib.error as error:
         raise CorruptFile(f"{name}: {error}") from error
     if len(raw) != size or not unpacker.eof or unpacker.unused_data:
-        raise CorruptFile(f"{name}: does not inflate to the {size} bytes it states")
+        raise CorruptFile(f"{name}: does not inflate to the {size} bytes it must have")
     return raw

@@ -15,8 +15,8 @@ from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 class Header:
     """Everything that decoding needs to know before the first chunk; integers only.
 
-    width, height : pixels; model : numeric model id; model_hash : 8 bytes of the integer entropy model's hash; codec,
-    coder : ids;
+    width, height : pixels; model : numeric model id, 0 where the codec has none; model_hash : 8 bytes of the integer
+    entropy model's hash; codec, coder : ids;
     flags : bits of `spec`; n : thousandths, for the record; level_shift : sixteenths of a level added to every level.
     """
 
@@ -45,7 +45,7 @@ class Field(NamedTuple):
 FIELDS = (
     Field("width", "varint", 0, 1, spec.MAX_SIDE),
     Field("height", "varint", 0, 1, spec.MAX_SIDE),
-    Field("model", "varint", 0, 1, 0xFFFF),
+    Field("model", "varint", 0, 0, 0xFFFF),
     Field("model_hash", "bytes", 8, 0, 0),
     Field("codec", "int", 1, 0, 255),
     Field("coder", "int", 1, 0, 255),
@@ -110,6 +110,8 @@ def pack(header: Header) -> bytes:
             out += value
         else:
             out += value.to_bytes(field.size, "little", signed=field.least < 0)
+    if conflict := _conflict(header):
+        raise UsageError(f"header: {conflict}")
     return bytes(out) + zlib.crc32(out).to_bytes(CRC_BYTES, "little")
 
 
@@ -129,7 +131,10 @@ def unpack(data: bytes) -> tuple[Header, int]:
     for field in FIELDS:
         if not _fits(field, values[field.name]):
             raise CorruptFile(f"header: {field.name} = {values[field.name]!r} is out of range")
-    return Header(**values), cursor.position
+    header = Header(**values)
+    if conflict := _conflict(header):
+        raise CorruptFile(f"header: {conflict}")
+    return header, cursor.position
 
 
 def _read(field: Field, cursor: Cursor) -> int | bytes:
@@ -143,3 +148,15 @@ def _fits(field: Field, value: int | bytes) -> bool:
     if isinstance(value, bytes):
         return len(value) == field.size
     return field.least <= value <= field.greatest
+
+
+def _conflict(header: Header) -> str | None:
+    """What of the header cannot be with its codec; nothing is known of what goes with unknown codecs and coders."""
+    if header.codec not in spec.CODERS:
+        return None
+    if any(header.coder in coders for codec, coders in spec.CODERS.items() if codec != header.codec):
+        return f"coder {header.coder} is not of codec {header.codec}"
+    if header.codec == spec.CODEC_TUNABLE:
+        return None if header.model else "codec 0 needs a model"
+    modelless = (header.model, header.model_hash, header.flags, header.n, header.level_shift) == (0, bytes(8), 0, 0, 0)
+    return None if modelless else "codec 1 has no model, so its model, model_hash, flags, n and level_shift must be 0"

@@ -16,8 +16,15 @@ MAX_PIXELS: Final = 1 << 28  # default; refused before any allocation
 MAX_VARINT: Final = (1 << 32) - 1
 
 CODEC_TUNABLE: Final = 0
+CODEC_SPLIT: Final = 1
 CODER_RANGE: Final = 0
 CODER_HUFFMAN: Final = 1
+CODER_WEBP: Final = 2
+CODER_WEBP_LOSSLESS: Final = 3
+CODERS: Final = {  # of each known codec; no two share one
+    CODEC_TUNABLE: (CODER_RANGE, CODER_HUFFMAN),
+    CODEC_SPLIT: (CODER_WEBP, CODER_WEBP_LOSSLESS),
+}
 FLAG_SYNTHETIC: Final = 1  # decoded detail may be synthesised
 FLAGS_KNOWN: Final = FLAG_SYNTHETIC
 MAX_LEVEL_SHIFT: Final = 15
@@ -33,3 +40,6 @@ CHUNK_NAMES: Final = {END: "END", IMAGE: "IMAGE", ALPHA: "ALPHA", ICC: "ICC", EX
 
 MAX_METADATA: Final = 1 << 22  # inflated bytes of ICC, EXIF, XMP each
 IMAGE_BASE, IMAGE_PER_PIXEL = 64, 8  # an IMAGE chunk is at most this many bytes, and this many more per padded pixel
+
+CELL: Final = 16  # pixels a side of what the split codec keeps or shrinks as a whole
+FACTORS: Final = (2, 4, 8, 16)  # that it shrinks by; the file has their logarithm to base 2

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gancodec import atomic, imageio, metrics
 from gancodec.codec import Allocation, DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_allocation
+from gancodec.codec.priority import wishes
 from gancodec.errors import GicError
 from gancodec.evaluate import maps
 from gancodec.evaluate.plots import png
 from gancodec.models.config import SUBLEVELS
-from gancodec.saliency import saliency_map
 from gancodec.types import Picture
 
 SHEET = "inspect.png"
@@ -28,16 +28,17 @@ class Look:
     comment: str | None
 
 
-def at_picture(picture: Picture, encode: EncodeOptions, decode: DecodeOptions, method: str) -> Look:
+def at_picture(picture: Picture, encode: EncodeOptions, decode: DecodeOptions) -> Look:
     """Encode a picture, decode the file, and look at both."""
     coded = encode_picture(picture, encode)
-    return at_file(coded.data, decode, method, picture)
+    return at_file(coded.data, decode, encode, picture)
 
 
-def at_file(data: bytes, decode: DecodeOptions, method: str, original: Picture | None = None) -> Look:
+def at_file(data: bytes, decode: DecodeOptions, asked: EncodeOptions, original: Picture | None = None) -> Look:
     """Look at a .gic file; without `original` there is no error map, and saliency is that of the decoded picture.
 
-    Raises GicError where the original has another size.
+    Of `asked` the maps are shown: saliency (combined, where it names none), regions, what is protected. Raises
+    GicError where the original has another size.
     """
     picture = decode_bytes(data, decode)
     decoded = picture.rgb
@@ -48,9 +49,15 @@ def at_file(data: bytes, decode: DecodeOptions, method: str, original: Picture |
         raise GicError(f"the original is {size}, the file {width}x{height}")
     seen = decoded if original is None else original.rgb
     panels = {} if original is None else {"original": maps.Panel("original", seen)}
-    panels["saliency"] = maps.saliency_panel(saliency_map(seen, method), method)
-    panels["levels"] = maps.level_panel(allocation, width, height)
+    method = asked.saliency or "combined"
+    found = wishes(seen, replace(asked, saliency=method, saliency_strength=1.0))
+    named = {"saliency": f"saliency ({method})", "region": "region of interest", "protection": "protected"}
+    areas = {k: maps.map_panel(getattr(found, k), title) for k, title in named.items() if getattr(found, k) is not None}
+    # Saliency and bits side by side, as figure 5 of the paper has them.
+    panels["saliency"] = areas.pop("saliency")
     panels["bits"] = maps.bits_panel(allocation, width, height)
+    panels |= areas
+    panels["levels"] = maps.level_panel(allocation, width, height)
     bpp = 8 * len(data) / (width * height)
     panels["decoded"] = maps.Panel(f"decoded, {len(data)} bytes, {bpp:.4f} bpp", decoded)
     facts = {
@@ -66,7 +73,7 @@ def at_file(data: bytes, decode: DecodeOptions, method: str, original: Picture |
         facts |= {
             "psnr": metrics.psnr(original.rgb, decoded),
             "ms_ssim": metrics.ms_ssim(original.rgb, decoded),
-            "saliency": method,
+            "saliency": str(method),
         }
     return Look(panels, facts, picture.comment)
 

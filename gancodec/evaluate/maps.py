@@ -52,9 +52,9 @@ def blocks_to_pixels(values: NDArray[np.floating], width: int, height: int) -> N
     return values.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
 
 
-def saliency_panel(saliency: FloatArray, method: str) -> Panel:
-    """Saliency in [0, 1]."""
-    return Panel(f"saliency ({method})", coloured(saliency, 0, 1), 0, 1)
+def map_panel(values: FloatArray, title: str) -> Panel:
+    """A map (H, W) in [0, 1]: saliency, a region of interest."""
+    return Panel(title, coloured(values, 0, 1), 0, 1)
 
 
 def level_panel(allocation: Allocation, width: int, height: int) -> Panel:

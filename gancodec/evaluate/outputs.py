@@ -187,7 +187,7 @@ def _sample(context: Context, path: str, name: str) -> Sample:
         Rate(point.label, tuple(_shown(context, row, width, height) for row in mine if row.point == point))
         for point in points
     )
-    saliency = maps.saliency_panel(saliency_map(rgb, plan.saliency), plan.saliency)
+    saliency = maps.map_panel(saliency_map(rgb, plan.saliency), f"saliency ({plan.saliency})")
     return Sample(name, width, height, _uri(rgb), _uri(saliency.pixels), rates)
 
 

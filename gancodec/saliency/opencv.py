@@ -1,18 +1,16 @@
-"""The static saliency methods of OpenCV: spectral residual, fine grained, and both together."""
+"""The static saliency methods of OpenCV: spectral residual, fine grained, both together, and the first one times the
+centre prior."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gancodec.errors import MissingExtra, UsageError
+from gancodec.errors import MissingExtra
+from gancodec.saliency.base import Pixels, stretched
+from gancodec.saliency.prior import center
 from gancodec.types import FloatArray
-
-Pixels = NDArray[np.uint8]
-LEAST_SIDE = 8  # pixels; smaller pictures have no structure that the methods could find
 
 
 def _opencv() -> Any:
@@ -36,43 +34,17 @@ def fine(rgb: Pixels) -> FloatArray:
 
 def combined(rgb: Pixels) -> FloatArray:
     """Mean of both, each stretched to [0, 1]."""
-    return _stretched(spectral(rgb) + fine(rgb))
+    return stretched(spectral(rgb) + fine(rgb))
 
 
-METHODS: dict[str, Callable[[Pixels], FloatArray]] = {"spectral": spectral, "fine": fine, "combined": combined}
-
-
-def saliency_map(rgb: Pixels, method: str = "combined") -> FloatArray:
-    """Saliency of a picture, deterministic.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8
-    method : str
-        A key of METHODS.
-
-    Returns
-    -------
-    (H, W) float32
-        In [0, 1]; zero everywhere for flat and for tiny pictures.
-    """
-    if method not in METHODS:
-        raise UsageError(f"saliency {method}: choose {', '.join(METHODS)}")
-    # In a flat picture the methods would stretch their own rounding noise to the full range.
-    if min(rgb.shape[:2]) < LEAST_SIDE or (rgb == rgb[0, 0]).all():
-        return np.zeros(rgb.shape[:2], np.float32)
-    return METHODS[method](rgb)
+def spectral_center(rgb: Pixels) -> FloatArray:
+    """Spectral residual times the centre prior, stretched to [0, 1]: of all methods here the one that foretells best
+    where people look (docs/saliency.md)."""
+    return stretched(spectral(rgb) * center(rgb))
 
 
 def _computed(method: Any, rgb: Pixels) -> FloatArray:
     done, values = method.computeSaliency(np.ascontiguousarray(rgb[..., ::-1]))  # OpenCV wants BGR
     if not done:
         return np.zeros(rgb.shape[:2], np.float32)
-    return _stretched(np.nan_to_num(np.asarray(values, np.float32)))
-
-
-def _stretched(values: NDArray[np.floating[Any]]) -> FloatArray:
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-6:
-        return np.zeros(values.shape, np.float32)
-    return ((values - low) / (high - low)).astype(np.float32)
+    return stretched(np.nan_to_num(np.asarray(values, np.float32)))

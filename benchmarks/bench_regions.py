@@ -1,0 +1,242 @@
+"""What ``--roi`` and ``--saliency`` gain and cost at equal bytes. Writes build/bench/regions.md.
+
+    python benchmarks/bench_regions.py [--data ../shared/data] [--output docs/results/regions.md] [--nets FOLDER]
+
+Every figure is of real files of the default model, decoded at realism 0. Files that are compared have the same number
+of bytes within 0.5 %: where the rate search lands farther away, the target is moved and the picture coded again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gancodec import metrics, weights
+from gancodec.codec import Box, DecodeOptions, EncodeOptions, decode_bytes, priority
+from gancodec.codec.api import encode_with
+from gancodec.codec.tunable import TunableCodec
+from gancodec.types import Picture
+
+Pixels = NDArray[np.uint8]
+Weight = NDArray[np.float64]
+Note = Callable[[str], None]
+
+OUTPUT = Path("build/bench/regions.md")
+EQUAL = 0.005  # largest distance between files that are compared
+TRIES = 5  # targets until files are equal
+RATE = 0.1  # bpp
+STRENGTHS = (0.5, 1.0, 2.0)
+SALIENCY_STRENGTHS = (0.5, 1.0, 2.0)
+HUMAN = "fixations"  # the row whose map is the ground truth itself: more than any method can give
+
+
+class Gain(NamedTuple):
+    """Change of one file against the plain one of the same size: decibels and MS-SSIM where the weight lies, the same
+    elsewhere (for saliency: over the whole picture), and the ratio of sizes minus 1."""
+
+    psnr: float
+    ms_ssim: float
+    rest_psnr: float
+    rest_ms_ssim: float
+    size: float
+
+
+class Coder:
+    """Codes pictures with the default model; the plain file of each is made once."""
+
+    def __init__(self) -> None:
+        self.codec = TunableCodec(weights.get(None), "cpu")
+
+    def plain(self, rgb: Pixels) -> bytes:
+        """File at RATE, without any wish."""
+        return encode_with(self.codec, Picture(rgb), EncodeOptions(bpp=RATE)).data
+
+    def equal(self, rgb: Pixels, size: int, asked: EncodeOptions) -> bytes:
+        """File as large as `size`, within EQUAL; the nearest of TRIES where none is."""
+        files: list[bytes] = []
+        target = size
+        for _ in range(TRIES):
+            files.append(encode_with(self.codec, Picture(rgb), replace(asked, size=target)).data)
+            off = len(files[-1]) - size
+            if abs(off) <= EQUAL * size:
+                break
+            target -= off
+        return min(files, key=lambda data: abs(len(data) - size))
+
+
+def decoded(data: bytes) -> Pixels:
+    """Pixels at the faithful end."""
+    return decode_bytes(data, DecodeOptions(realism=0)).rgb
+
+
+def figures(rgb: Pixels, data: bytes, weight: Weight | None) -> NDArray[np.float64]:
+    """(PSNR, MS-SSIM) of a file, by a weight (H, W)."""
+    pixels = decoded(data)
+    return np.array([metrics.psnr(rgb, pixels, weight), metrics.ms_ssim(rgb, pixels, weight)])
+
+
+def gain(rgb: Pixels, plain: bytes, raised: bytes, where: Weight, rest: Weight | None) -> Gain:
+    """What `raised` has over `plain`."""
+    here, there = (figures(rgb, raised, weight) - figures(rgb, plain, weight) for weight in (where, rest))
+    return Gain(here[0], here[1], there[0], there[1], len(raised) / len(plain) - 1)
+
+
+def boxes(width: int, height: int) -> dict[str, Box]:
+    """Boxes of a quarter of the picture: in the middle, in a corner, and off the grid of blocks."""
+    return {
+        "in the middle": Box(width // 4, height // 4, width // 2, height // 2),
+        "top left corner": Box(0, 0, width // 2, height // 2),
+        "off the block grid": Box(width // 2 - 37, height // 2 - 29, width // 2, height // 2),
+    }
+
+
+def regions(data: Path, coder: Coder, note: Note) -> list[str]:
+    """Table of boxes and strengths over the Kodak pictures."""
+    gains: dict[tuple[str, float], list[Gain]] = {}
+    for path in sorted((data / "kodak").glob("*.png")):
+        note(f"regions in {path.stem}")
+        rgb = np.asarray(Image.open(path).convert("RGB"))
+        plain = coder.plain(rgb)
+        for where, box in boxes(rgb.shape[1], rgb.shape[0]).items():
+            inside = priority.painted(np.zeros(rgb.shape[:2], np.float32), (box,)).astype(np.float64)
+            for strength in STRENGTHS:
+                raised = coder.equal(rgb, len(plain), EncodeOptions(roi_boxes=(box,), saliency_strength=strength))
+                gains.setdefault((where, strength), []).append(gain(rgb, plain, raised, inside, 1 - inside))
+    rows = []
+    for (where, strength), found in gains.items():
+        mean = Gain(*np.mean(found, axis=0).tolist())
+        least = min(g.psnr for g in found)
+        over = sum(g.psnr >= 1 for g in found)
+        rows.append(
+            [
+                where,
+                f"{strength:g}",
+                f"{mean.psnr:+.2f} / {mean.ms_ssim:+.4f}",
+                f"{least:+.2f}",
+                f"{over} of {len(found)}",
+                f"{mean.rest_psnr:+.2f} / {mean.rest_ms_ssim:+.4f}",
+                f"{100 * max(abs(g.size) for g in found):.2f} %",
+            ]
+        )
+    return table(["box", "strength", "inside", "least", "1 dB or more", "outside", "size within"], rows)
+
+
+def ways(nets: Path | None) -> dict[str, dict[str, str]]:
+    """Options of the saliency methods that can be run here."""
+    found = {method: {"saliency": method} for method in ("center", "spectral", "fine", "combined", "spectral-center")}
+    for method in ("gradcam", "segment"):
+        if nets is not None and (nets / method).is_dir():
+            found[method] = {"saliency": method, "saliency_model": str(nets / method)}
+    return found
+
+
+def saliency(data: Path, coder: Coder, nets: Path | None, every: int, note: Note) -> list[str]:
+    """Table of saliency methods and strengths, weighted by where people looked."""
+    gains: dict[tuple[str, float], list[Gain]] = {}
+    for path in sorted((data / "saliency" / "images").glob("*.avif"))[::every]:
+        note(f"saliency of {path.stem}")
+        rgb = np.asarray(Image.open(path).convert("RGB"))
+        density = Image.open(data / "saliency" / "maps" / f"{path.stem}.png").convert("L")
+        density = density.resize((rgb.shape[1], rgb.shape[0]), Image.Resampling.BILINEAR)
+        looked = np.asarray(density, np.float64)
+        plain = coder.plain(rgb)
+        for method, words in ways(nets).items():
+            for strength in SALIENCY_STRENGTHS:
+                asked = EncodeOptions(saliency_strength=strength, **words)  # type: ignore[arg-type]
+                raised = coder.equal(rgb, len(plain), asked)
+                gains.setdefault((method, strength), []).append(gain(rgb, plain, raised, looked, None))
+        for strength in SALIENCY_STRENGTHS:
+            raised = coder.equal(rgb, len(plain), EncodeOptions(saliency=density, saliency_strength=strength))
+            gains.setdefault((HUMAN, strength), []).append(gain(rgb, plain, raised, looked, None))
+    rows = []
+    for (method, strength), found in gains.items():
+        mean = Gain(*np.mean(found, axis=0).tolist())
+        won = sum(g.psnr > 0 for g in found)
+        rows.append(
+            [
+                method,
+                f"{strength:g}",
+                f"{mean.psnr:+.2f} / {mean.ms_ssim:+.4f}",
+                f"{won} of {len(found)}",
+                f"{mean.rest_psnr:+.2f} / {mean.rest_ms_ssim:+.4f}",
+                f"{100 * max(abs(g.size) for g in found):.2f} %",
+            ]
+        )
+    return table(["map", "strength", "where people look", "PSNR up in", "whole picture", "size within"], rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def main() -> int:
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with kodak/ and saliency/")
+    parser.add_argument("--nets", type=Path, help="folder with gradcam/ and segment/, from tools/shared_networks.py")
+    parser.add_argument("--every", type=int, default=1, help="of the pictures with fixations, every so many")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    if not (options.data / "kodak").is_dir():
+        print(f"no pictures in {options.data}: nothing measured")
+        return 0
+    started = time.perf_counter()
+
+    def note(what: str) -> None:
+        print(f"{time.perf_counter() - started:6.1f} s  {what}", file=sys.stderr, flush=True)
+
+    coder = Coder()
+    page = PAGE.format(
+        model=weights.find(None).name,
+        rate=RATE,
+        equal=100 * EQUAL,
+        region=priority.REGION_STRENGTH,
+        saliency=priority.SALIENCY_STRENGTH,
+        pictures=len(list((options.data / "saliency" / "images").glob("*.avif"))[:: options.every]),
+        regions="\n".join(regions(options.data, coder, note)),
+        methods="\n".join(saliency(options.data, coder, options.nets, options.every, note)),
+    )
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(page, encoding="utf-8")
+    print(page, end="")
+    return 0
+
+
+PAGE = """# Regions and saliency at equal bytes: {model}
+
+```
+python benchmarks/bench_regions.py --output docs/results/regions.md
+```
+
+Changes against the plain file of the same picture at {rate:g} bpp and of the same size (within {equal:g} %, or as
+the last column says), PSNR in dB / MS-SSIM, means over pictures, decoded at realism 0.
+
+## Regions
+
+`--roi-box` on a quarter of the 24 Kodak pictures. At strength 1 a white block lies {region:g} logits of importance
+above a black one. "least" is the PSNR inside of the picture that gains least.
+
+{regions}
+
+## Saliency
+
+`--saliency METHOD` on {pictures} photographs that 15 people looked at (OSIE). At strength 1 one standard deviation of
+the saliency of blocks is worth {saliency:g} logits. "where people look" weights every pixel with the density of
+fixations; the last rows take that density itself as the map, which no method can know.
+
+{methods}
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
