@@ -247,7 +247,10 @@ def test_encode_passes_the_profile_on(run: Run, photo: Path, fake_codec: FakeCod
     [
         ("--saliency-strength 2", "--saliency-strength scales --saliency, --roi and --roi-box: give one of them"),
         ("--roi-box 1,2,3", "region '1,2,3': write x,y,w,h or x,y,w,h:level, in pixels and with a level from 0 to 1"),
-        ("--roi-box 0,0,5,5 --saliency-strength x", "Invalid value for '--saliency-strength': 'x' is not a number (--help lists the options)"),
+        (
+            "--roi-box 0,0,5,5 --saliency-strength x",
+            "Invalid value for '--saliency-strength': 'x' is not a number (--help lists the options)",
+        ),
     ],
 )
 def test_wrong_words_about_regions(run: Run, photo: Path, fake_codec: FakeCodec, arguments: str, message: str) -> None:

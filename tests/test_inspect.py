@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gancodec import container, weights
-from gancodec.codec import DecodeOptions, EncodeOptions, encode_picture, read_allocation, read_symbols
+from gancodec.codec import Box, DecodeOptions, EncodeOptions, encode_picture, read_allocation, read_symbols
 from gancodec.evaluate import look
 from gancodec.types import Picture
 from tests.conftest import Ran, Run, needs_weights
@@ -112,6 +112,26 @@ def test_a_file_with_and_without_its_original(go: Run, tmp_path: Path, tiny_fold
     assert other.code == 0, other.err
     assert not np.array_equal(pixels(tmp_path / "c" / "saliency.png"), pixels(tmp_path / "a" / "saliency.png"))
     assert b"PSNR" not in alone.out
+
+
+def test_a_file_of_the_split_codec(go: Run, tmp_path: Path) -> None:
+    rgb = picture(100, 150)
+    asked = EncodeOptions(profile="split", factor=8, roi_boxes=(Box(16, 32, 48, 16),))
+    (tmp_path / "x.gic").write_bytes(encode_picture(Picture(rgb), asked).data)
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    ran = go(tmp_path / "x.gic", "--original", tmp_path / "photo.png", "--json")
+    assert ran.code == 0, ran.err
+    record = json.loads(ran.out)
+    assert (record["factor"], record["kept_share"]) == (8, pytest.approx(3 / 70))
+    folder = tmp_path / "x-inspect"
+    assert {p.stem for p in folder.iterdir()} == PANELS - {"levels", "bits"} | {"kept"}
+    kept = pixels(folder / "kept.png")
+    assert kept.shape == (100, 150, 3)
+    inside = (kept == kept[40, 30]).all(2)
+    assert inside[32:48, 16:64].all()
+    assert inside.sum() == 48 * 16
+    again = go(tmp_path / "x.gic", "-f")
+    assert b"4 % at full resolution, the rest shrunk by 8" in again.out
 
 
 def test_refusals(go: Run, tmp_path: Path, tiny_folder: Path) -> None:

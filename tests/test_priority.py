@@ -248,6 +248,10 @@ def test_unreadable_maps_are_named(tmp_path: Path) -> None:
         ({"saliency_strength": float("nan")}, "must be in"),
         ({"roi_boxes": ((0, 0, 0, 5),)}, "at least 1 pixel"),
         ({"roi_boxes": ((0, 0, 5, 5, 3),)}, "from 0 to 1"),
+        ({"roi_boxes": ((0, 0, 5.0, 5),)}, "whole pixels"),
+        ({"roi_boxes": ((-1, 0, 5, 5),)}, "corners at least 0"),
+        ({"roi_boxes": (0, 0, 5, 5)}, "a tuple of boxes"),
+        ({"roi_boxes": ((0, 0, 5),)}, "a tuple of boxes"),
     ],
 )
 @pytest.mark.usefixtures("tiny_installed")

@@ -82,6 +82,27 @@ def test_orientation_is_applied(run: Run, drawing: Path, tmp_path: Path) -> None
     assert pixels(tmp_path / "turned.saliency.png").shape == (120, 90)
 
 
+@pytest.mark.parametrize("method", ["spectral", "fine", "combined", "spectral-center", "center", "none"])
+def test_odd_files(method: str, run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    odd = {
+        "1x1": Image.new("RGB", (1, 1), "red"),
+        "3x5": Image.fromarray(picture(3, 5)),
+        "constant": Image.new("L", (70, 50), 128),
+        "gray": Image.fromarray(picture(50, 70)[..., 0]),
+        "16-bit": Image.fromarray(rng.integers(0, 65536, (50, 70), dtype=np.uint16)),
+        "clear": Image.new("RGBA", (70, 50), (0, 0, 0, 0)),
+    }
+    for name, image in odd.items():
+        image.save(tmp_path / f"{name}.png")
+    for words in ((), ("--mask",), ("--overlay",)):
+        ran = run("saliency", tmp_path, "-d", tmp_path / "-".join(("maps", *words)), "--method", method, *words)
+        assert ran.code == 0, ran.err
+    for name, image in odd.items():
+        assert pixels(tmp_path / "maps" / f"{name}.saliency.png").shape == image.size[::-1]
+    assert pixels(tmp_path / "maps" / "16-bit.saliency.png").any() == (method != "none")
+
+
 def test_folders_and_pipes(run: Run, drawing: Path, tmp_path: Path) -> None:
     ran = run("saliency", tmp_path, "-d", tmp_path / "maps")
     assert ran.code == 0, ran.err

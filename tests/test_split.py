@@ -165,7 +165,8 @@ def test_nothing_and_everything_salient(inner: str) -> None:
     rgb = picture(70, 90)
     nothing = coded(rgb, EncodeOptions(profile="split", inner=inner, saliency="none"))
     everything = coded(rgb, LOSSY, inner=inner, roi_boxes=EVERYTHING)
-    assert (split.salient_share(nothing), split.salient_share(everything)) == (0, 1)
+    assert not split.read_cells(nothing)[0].any()
+    assert split.read_cells(everything)[0].all()
     assert (parts_of(image_of(nothing))[2], parts_of(image_of(everything))[3]) == (b"", b"")
     if inner == "lossless":
         np.testing.assert_array_equal(decode_bytes(everything).rgb, rgb)
@@ -238,7 +239,7 @@ def test_the_papers_saliency_is_the_default() -> None:
     rgb = picture(200, 300)
     default = coded(rgb, EncodeOptions(profile="split"))
     assert default == coded(rgb, EncodeOptions(profile="split", saliency="combined"))
-    assert 0 < split.salient_share(default) < 1
+    assert 0 < split.read_cells(default)[0].mean() < 1
     assert default != coded(rgb), "where a region is given, it is that alone"
     both = cells_of(coded(rgb, EncodeOptions(profile="split", saliency="combined", roi_boxes=(BOX,))))
     np.testing.assert_array_equal(both, cells_of(default) | cells_of(coded(rgb)))
@@ -387,7 +388,7 @@ def test_there_are_no_symbols(read: Any) -> None:
         read(coded(picture(40, 50), roi_boxes=EVERYTHING))
     tunable = container.Header(40, 30, 1, bytes(8), 0, 0, 0, 0, 0)
     with pytest.raises(UnsupportedFile, match="not a file of the split codec"):
-        split.salient_share(container.write(container.Container(tunable, b"coded")))
+        split.read_cells(container.write(container.Container(tunable, b"coded")))
 
 
 def test_pillow_without_webp(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -515,6 +516,18 @@ def test_header_combinations(sound: bytes) -> None:
         for work in (decode_bytes, verify_bytes):
             with pytest.raises(UnsupportedFile, match="not known to this build"):
                 work(forged(sound, image, **change))
+
+
+def test_cells_and_factor_are_read(sound: bytes) -> None:
+    cells, factor = split.read_cells(sound)
+    np.testing.assert_array_equal(cells, cells_of(sound))
+    assert (cells.dtype, factor) == (np.bool_, 1 << parts_of(image_of(sound))[0])
+    with pytest.raises(UnsupportedFile, match="pixels"):
+        split.read_cells(sound, 75 * 100 - 1)
+    with pytest.raises(UnsupportedFile, match="not known to this build"):
+        split.read_cells(forged(sound, image_of(sound), coder=4))
+    with pytest.raises(CorruptFile, match="cut short"):
+        split.read_cells(forged(sound, image_of(sound)[:-1]))
 
 
 def peak_of_refusal(data: bytes) -> int:

@@ -1,8 +1,9 @@
-"""The conformance set: every symbol as released, pixels within their bounds. See tests/vectors/README.md."""
+"""The conformance set: all that is coded as released, pixels within their bounds. See tests/vectors/README.md."""
 
 from __future__ import annotations
 
 import copy
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gancodec import weights
-from gancodec.codec import decode_bytes
+from gancodec import container, weights
+from gancodec.codec import decode_bytes, split
 from gancodec.errors import GicError
 from gancodec.models.config import MODELS
 from gancodec.train.freeze import install
+from tests.test_split import cells_of, enlarged, grown, parts_of, shrunk
 from tests.tiny import tiny_weights
 from tools import make_vectors
 
 VECTORS = Path(__file__).parent / "vectors"
 RELEASED = sorted(VECTORS.glob("*/*.gic"))
+SPLIT = sorted(VECTORS.glob("*-split/*.gic"))
+SYMBOLS = [path for path in RELEASED if path not in SPLIT]
 SOME = ["pixel", "odd", "alpha", "metadata"]
 
 
@@ -29,7 +33,7 @@ def load(path: Path) -> tuple[bytes, dict[str, Any]]:
     return path.read_bytes(), json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def check_symbols(data: bytes, record: dict[str, Any]) -> None:
+def check_coded(data: bytes, record: dict[str, Any]) -> None:
     expected = {key: value for key, value in record.items() if key != "pixels"}
     assert make_vectors.describe(data) == expected
 
@@ -48,7 +52,8 @@ def png(path: Path) -> np.ndarray:
 
 
 def test_there_are_vectors() -> None:
-    assert len(RELEASED) >= 10, "released vectors stay: none may be taken away"
+    assert len(SYMBOLS) >= 10, "released vectors stay: none may be taken away"
+    assert len(SPLIT) >= 5, "those of the split codec too"
 
 
 def test_every_vector_is_whole() -> None:
@@ -56,15 +61,61 @@ def test_every_vector_is_whole() -> None:
         assert all(path.with_suffix(f".{kind}").is_file() for kind in ("gic", "json", "png")), path.name
 
 
-@pytest.mark.parametrize("path", RELEASED, ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.parametrize("path", SYMBOLS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_symbols_are_exact(path: Path) -> None:
-    check_symbols(*load(path))
+    check_coded(*load(path))
+    assert "symbols" in load(path)[1]
+
+
+@pytest.mark.parametrize("path", SPLIT, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_cells_and_streams_are_exact(path: Path) -> None:
+    check_coded(*load(path))
+    assert {"factor", "cells", "streams"} <= set(load(path)[1])
 
 
 @pytest.mark.parametrize("path", RELEASED, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_pixels_are_within_bounds(path: Path) -> None:
     data, record = load(path)
     check_pixels(decode_bytes(data).rgb, png(path), record)
+
+
+# --- split files, by another decoder
+
+
+def by_the_words(data: bytes, added: bool = True) -> np.ndarray:
+    """Picture of a split file by the words of docs/format.md, in real numbers but for libwebp; `added`: T = s + R."""
+    parsed = container.read(data)
+    shift, _, *streams = parts_of(parsed.image)
+    cells, factor = cells_of(data), 1 << shift
+    layers = []
+    for stream, keep, side in zip(streams, (cells, ~cells), (16, 16 // factor), strict=True):
+        kept = keep.repeat(side, 0).repeat(side, 1)
+        layer = np.zeros((*kept.shape, 3))
+        if stream:
+            rows, columns = np.flatnonzero(kept.any(1)), np.flatnonzero(kept.any(0))
+            layer[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = webp_pixels(stream)
+        layers.append(layer * kept[..., None])
+    salient, rest = layers
+    whole = enlarged(shrunk(salient, factor) + rest if added else rest, factor)
+    joined = np.where(grown(cells)[..., None], salient, whole)
+    return joined[: parsed.header.height, : parsed.header.width].astype(np.uint8)
+
+
+def webp_pixels(stream: bytes) -> np.ndarray:
+    kind = b"VP8L" if stream[0] == 0x2F else b"VP8 "
+    chunk = b"WEBP" + kind + len(stream).to_bytes(4, "little") + stream + bytes(len(stream) % 2)
+    with Image.open(io.BytesIO(b"RIFF" + len(chunk).to_bytes(4, "little") + chunk)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("path", SPLIT, ids=lambda p: p.stem)
+def test_another_decoder_is_within_the_bounds(path: Path) -> None:
+    """One that enlarges in real numbers is; one without the paper's step against stitching artifacts is not."""
+    data, record = load(path)
+    check_pixels(by_the_words(data), png(path), record)
+    if None not in record["streams"].values():
+        with pytest.raises(AssertionError):
+            check_pixels(by_the_words(data, added=False), png(path), record)
 
 
 # --- the maker and the checks themselves, with the tiny model
@@ -85,7 +136,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_fresh_vectors_pass(made: Path, name: str) -> None:
     path = made / f"{name}.gic"
     data, record = load(path)
-    check_symbols(data, record)
+    check_coded(data, record)
     check_pixels(decode_bytes(data).rgb, png(path), record)
     assert make_vectors.CASES[name].holds(record)
 
@@ -98,7 +149,7 @@ def test_any_changed_symbol_fails(made: Path, monkeypatch: pytest.MonkeyPatch) -
         getattr(changed, field).flat[-1] += 1
         monkeypatch.setattr(make_vectors, "read_symbols", lambda _, changed=changed: changed)
         with pytest.raises(AssertionError):
-            check_symbols(data, record)
+            check_coded(data, record)
 
 
 def test_wrong_pixels_fail(made: Path) -> None:
@@ -125,4 +176,45 @@ def test_released_vectors_are_never_made_again(made: Path) -> None:
 def test_a_model_that_is_not_installed_fails(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(weights.ENVIRONMENT, str(tmp_path))
     with pytest.raises(GicError):
-        check_symbols(*load(made / "pixel.gic"))
+        check_coded(*load(made / "pixel.gic"))
+
+
+# --- the same of split files, which need no model
+
+
+def test_fresh_split_vectors_pass_and_stay(tmp_path: Path) -> None:
+    cases = make_vectors.SPLIT_CASES
+    make_vectors.write_all(tmp_path, list(cases), "split")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 3 * len(cases)
+    for name, case in cases.items():
+        data, record = load(tmp_path / f"{name}.gic")
+        check_coded(data, record)
+        check_pixels(decode_bytes(data).rgb, png(tmp_path / f"{name}.gic"), record)
+        assert case.holds(record)
+    with pytest.raises(GicError, match="never made again: odd"):
+        make_vectors.write_all(tmp_path, ["odd"], "split")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("path", SPLIT, ids=lambda p: p.stem)
+def test_any_changed_cell_or_factor_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, record = load(path)
+    cells, factor = split.read_cells(data)
+    other = cells.copy()
+    other[-1, -1] ^= True
+    for changed in ((other, factor), (cells.T, factor), (cells, factor * 2)):
+        monkeypatch.setattr(split, "read_cells", lambda _, changed=changed: changed)
+        with pytest.raises(AssertionError):
+            check_coded(data, record)
+
+
+def test_wrong_pixels_of_split_files_fail() -> None:
+    for path in SPLIT:
+        data, record = load(path)
+        rgb = decode_bytes(data).rgb
+        spot = rgb.copy()
+        spot[5, 5, 0] ^= 0x40
+        for wrong in (np.roll(rgb, 1, 1), np.where(rgb > 250, rgb - 2, rgb + 2).astype(np.uint8), spot):
+            with pytest.raises(AssertionError):
+                check_pixels(wrong, png(path), record)

@@ -1,7 +1,8 @@
 """Write the conformance set: small .gic files, each with what any decoder must make of it.
 
-``python tools/make_vectors.py tests/vectors/v1``. Symbols are exact, pixels bounded; tests/vectors/README.md says
-how. A released vector is never made again: where one of that name exists, nothing is written.
+``python tools/make_vectors.py tests/vectors/v1``, or ``--profile split tests/vectors/v1-split``. What is coded is
+exact, pixels bounded; tests/vectors/README.md says how. A released vector is never made again: where one of that name
+exists, nothing is written.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gancodec import container
-from gancodec.codec.api import EncodeOptions, decode_bytes, encode_with, read_symbols
+from gancodec.codec import Box, split
+from gancodec.codec.api import EncodeOptions, decode_bytes, encode_picture, encode_with, read_symbols
 from gancodec.codec.tunable import Analysis, TunableCodec, coder_name
+from gancodec.container.header import Cursor
 from gancodec.entropy.coder import Coder
 from gancodec.entropy.huffman import HuffmanReader
 from gancodec.entropy.rangecoder import RangeReader
@@ -34,13 +37,22 @@ from gancodec.weights import find, get
 
 Pixels = NDArray[np.uint8]
 Record = dict[str, Any]
+Bounds = dict[str, float]
 
 READERS: dict[str, Callable[[Tables, bytes], Coder]] = {"range": RangeReader, "huffman": HuffmanReader}
 CELL = 16  # side in pixels of the cells whose means a record keeps
 UNIT = 16  # means are in 1/16 of a gray level
 # Other CPUs differ by a few single gray levels (RMS 0.01), reduced precision on a GPU by more, a wrong decode by far
 # more.
-BOUNDS = {"peak": 4, "rmse": 0.5, "cell": 8}
+BOUNDS: Bounds = {"peak": 4, "rmse": 0.5, "cell": 8}
+# Of split files, streams and the shrinking are integers throughout: where all is salient and lossless, nothing differs.
+SAME: Bounds = {"peak": 0, "rmse": 0, "cell": 0}
+# Enlarging has weights of few binary digits, which Pillow's integers hold exactly, but where a picture's edge cuts the
+# filter and they are scaled by thirds and the like: there, halves may be rounded to the other side.
+HALVES: Bounds = {"peak": 1, "rmse": 0.1, "cell": 1}
+# VP8 itself is exact. To keep fractions where libwebp rounds, in enlarging chroma and in making RGB of it, differs by
+# 2 gray levels (RMS 0.6, cells 6) on photographs; chroma that is not smoothed at all by 16 or more (RMS 1.1).
+COLOURS: Bounds = {"peak": 4, "rmse": 0.75, "cell": 8}
 
 
 class Case(NamedTuple):
@@ -51,6 +63,16 @@ class Case(NamedTuple):
     coder: str
     holds: Callable[[Record], bool]
     factor: float = 1.0
+    bounds: Bounds = BOUNDS
+
+
+class SplitCase(NamedTuple):
+    """A vector of the split codec: picture, how it is coded, what it exists for, and what decoders may differ by."""
+
+    picture: Callable[[], Picture]
+    options: EncodeOptions
+    holds: Callable[[Record], bool]
+    bounds: Bounds
 
 
 class Scaled(TunableCodec):
@@ -129,12 +151,53 @@ CASES = {
 }
 
 
+def _split(**asked: Any) -> EncodeOptions:
+    return EncodeOptions(profile="split", **asked)
+
+
+SPLIT_CASES = {
+    "region": SplitCase(
+        lambda: Picture(_photo("astronaut", 40, 140, 120, 160)),
+        _split(factor=4, roi_boxes=(Box(60, 20, 50, 70),)),
+        lambda r: r["factor"] == 4 and None not in r["streams"].values(),
+        COLOURS,
+    ),
+    "alpha": SplitCase(
+        _with_alpha,
+        _split(inner="lossless", factor=2, roi_boxes=(Box(30, 20, 20, 25), Box(70, 50, 1, 1))),
+        lambda r: r["factor"] == 2 and None not in (r["alpha"], *r["streams"].values()),
+        HALVES,
+    ),
+    "odd": SplitCase(
+        lambda: Picture(_photo("coffee", 60, 300, 61, 97)),
+        _split(inner="lossless", factor=16, roi_boxes=(Box(0, 20, 30, 10), Box(40, 40, 40, 21))),
+        lambda r: r["factor"] == 16 and _size(r) == (97, 61) and None not in r["streams"].values(),
+        HALVES,
+    ),
+    "everything": SplitCase(
+        _with_metadata,
+        _split(inner="lossless", factor=4, roi_boxes=(Box(0, 0, 100, 80),)),
+        lambda r: None not in (r["icc"], r["exif"], r["xmp"]) and r["streams"]["rest"] is None,
+        SAME,
+    ),
+    "nothing": SplitCase(
+        lambda: Picture(_photo("chelsea", 60, 100, 90, 150)),
+        _split(factor=8, saliency="none"),
+        lambda r: r["factor"] == 8 and r["streams"]["salient"] is None,
+        COLOURS,
+    ),
+}
+SETS: dict[str, Mapping[str, Case | SplitCase]] = {"tunable": CASES, "split": SPLIT_CASES}
+
+
 def _size(record: Record) -> tuple[int, int]:
     return record["header"]["width"], record["header"]["height"]
 
 
-def encode(case: Case) -> bytes:
-    """The file of a case, with the default model."""
+def encode(case: Case | SplitCase) -> bytes:
+    """The file of a case, with the default model where it needs one."""
+    if isinstance(case, SplitCase):
+        return encode_picture(case.picture(), case.options).data
     codec = Scaled(get(None), "cpu")
     codec.factor = case.factor
     return encode_with(codec, case.picture(), EncodeOptions(n=case.n, entropy=case.coder)).data
@@ -158,20 +221,46 @@ def count_escapes(data: bytes) -> int:
 def describe(data: bytes) -> Record:
     """Everything exact that a decoder must find in a file: header, hashes, shapes, counts."""
     parsed = container.read(data)
-    symbols = read_symbols(data)
-    arrays = symbols._asdict() | {"dequantised16": symbols.dequantised16}
     extras = {name: getattr(parsed, name) for name in ("alpha", "icc", "exif", "xmp")}
     return {
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "header": asdict(parsed.header) | {"model_hash": parsed.header.model_hash.hex()},
-        "model": find(parsed.header.model).name,
         "chunks": [[chunk.name, chunk.offset, chunk.length] for chunk in parsed.chunks],
+        **(_split_record(data) if parsed.header.codec == split.CODEC_ID else _symbol_record(data)),
+        **{name: None if value is None else hashlib.sha256(value).hexdigest() for name, value in extras.items()},
+    }
+
+
+def _symbol_record(data: bytes) -> Record:
+    """What is exact in the IMAGE chunk of the tunable codec."""
+    symbols = read_symbols(data)
+    arrays = symbols._asdict() | {"dequantised16": symbols.dequantised16}
+    return {
+        "model": find(container.read(data).header.model).name,
         "shapes": {name: list(array.shape) for name, array in arrays.items()},
         "symbols": {name: _sha(array) for name, array in arrays.items()},
         "escapes": count_escapes(data),
         "off_grid": int(np.count_nonzero(symbols.means16 % 16)),
-        **{name: None if value is None else hashlib.sha256(value).hexdigest() for name, value in extras.items()},
+    }
+
+
+def _split_record(data: bytes) -> Record:
+    """What is exact in the IMAGE chunk of the split codec."""
+    cells, factor = split.read_cells(data)
+    cursor = Cursor(container.read(data).image, 1)
+    _, *streams = (cursor.take(cursor.varint()) for _ in range(3))
+    return {
+        "factor": factor,
+        "cells": {
+            "shape": list(cells.shape),
+            "count": int(np.count_nonzero(cells)),
+            "sha256": hashlib.sha256(np.packbits(cells).tobytes()).hexdigest(),
+        },
+        "streams": {
+            name: hashlib.sha256(stream).hexdigest() if stream else None
+            for name, stream in zip(("salient", "rest"), streams, strict=True)
+        },
     }
 
 
@@ -198,26 +287,26 @@ def pixel_errors(rgb: Pixels, expected: Pixels, means: NDArray[np.int64]) -> dic
     }
 
 
-def make(name: str) -> tuple[bytes, Record, bytes]:
+def make(name: str, case: Case | SplitCase) -> tuple[bytes, Record, bytes]:
     """File, record and PNG of a case; GicError where it does not hold what it exists for."""
-    data = encode(CASES[name])
+    data = encode(case)
     record = describe(data)
-    if not CASES[name].holds(record):
-        raise GicError(f"{name}: with this model the file does not show what it is for")
+    if not case.holds(record):
+        raise GicError(f"{name}: the file does not show what it is for")
     rgb = decode_bytes(data).rgb
-    record["pixels"] = {"bounds": BOUNDS, "cell": CELL, "unit": UNIT, "means": cell_means(rgb).tolist()}
+    record["pixels"] = {"bounds": case.bounds, "cell": CELL, "unit": UNIT, "means": cell_means(rgb).tolist()}
     png = io.BytesIO()
     Image.fromarray(rgb).save(png, "PNG", optimize=True)
     return data, record, png.getvalue()
 
 
-def write_all(folder: Path, names: list[str]) -> None:
-    """Make vectors into `folder`; GicError, and nothing written, where any of them exists."""
+def write_all(folder: Path, names: list[str], profile: str = "tunable") -> None:
+    """Make vectors of a profile into `folder`; GicError, and nothing written, where any of them exists."""
     existing = {name for name in names if any(folder.glob(f"{name}.*"))}
     if existing:
         raise GicError(f"released vectors are never made again: {', '.join(sorted(existing))}")
-    made = {name: make(name) for name in names}
-    if not any(record["off_grid"] for _, record, _ in made.values()):
+    made = {name: make(name, SETS[profile][name]) for name in names}
+    if profile == "tunable" and not any(record["off_grid"] for _, record, _ in made.values()):
         raise GicError("no mean off the integer grid: the set would not see the means drift")
     folder.mkdir(parents=True, exist_ok=True)
     for name, (data, record, png) in made.items():
@@ -225,19 +314,22 @@ def write_all(folder: Path, names: list[str]) -> None:
         (folder / f"{name}.png").write_bytes(png)
         text = json.dumps(record, indent=1)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        print(
-            f"{name:16} {len(data):6} bytes, {record['escapes']:4} escapes, {record['off_grid']:6} means off the grid"
-        )
+        told = {key: record[key] for key in ("escapes", "off_grid", "factor", "cells") if key in record}
+        print(f"{name:16} {len(data):6} bytes, {told}")
 
 
 def main() -> int:
     """Write the vectors; 1 with one line on stderr where that is refused."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", choices=SETS, default="tunable")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", choices=[*CASES, []], help="cases; all where none is named")
+    parser.add_argument("names", nargs="*", help="cases; all of the profile where none is named")
     options = parser.parse_args()
+    cases = SETS[options.profile]
+    if unknown := set(options.names) - set(cases):
+        parser.error(f"no case of that profile: {', '.join(sorted(unknown))}; choose from {', '.join(cases)}")
     try:
-        write_all(options.folder, options.names or list(CASES))
+        write_all(options.folder, options.names or list(cases), options.profile)
     except GicError as error:
         print(f"make_vectors: {error}", file=sys.stderr)
         return 1

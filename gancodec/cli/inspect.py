@@ -57,7 +57,8 @@ def inspect(
     """Show original, saliency, coded bits per block, importance levels, decoded picture and error.
 
     Writes inspect.png, which has them all, and one picture of each. A picture is encoded first, with the options that
-    `encode` has; without --saliency a map is shown (combined) but not used. Of a .gic file --saliency is shown.
+    `encode` has; without --saliency a map is shown (combined) but not used. Of a .gic file --saliency is shown; files
+    of the split profile have kept cells instead of levels and bits per block.
     """
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     if sum(value is not None for value in (bpp, size, n)) > 1:
@@ -126,10 +127,15 @@ def _picture(source: str, max_pixels: int, data: bytes | None = None) -> Picture
 def _text(folder: Path, look: Look) -> str:
     facts = look.facts
     quality = f", PSNR {facts['psnr']:.2f} dB, MS-SSIM {facts['ms_ssim']:.4f}" if "psnr" in facts else ""
+    if "factor" in facts:
+        spent = f"{100 * facts['kept_share']:.0f} % at full resolution, the rest shrunk by {facts['factor']}"
+    else:
+        spent = (
+            f"levels {facts['level_min']:g} .. {facts['level_max']:g}, "
+            f"{facts['bits_per_block_min']:.0f} .. {facts['bits_per_block_max']:.0f} bits a block, "
+            f"{100 * facts['hq_ratio']:.0f} % of the blocks above the mean"
+        )
     return (
         f"{folder}/inspect.png: {facts['width']}x{facts['height']}, {facts['bytes']} bytes, "
-        f"{facts['bpp']:.4f} bpp{quality}\n"
-        f"levels {facts['level_min']:g} .. {facts['level_max']:g}, "
-        f"{facts['bits_per_block_min']:.0f} .. {facts['bits_per_block_max']:.0f} bits a block, "
-        f"{100 * facts['hq_ratio']:.0f} % of the blocks above the mean"
+        f"{facts['bpp']:.4f} bpp{quality}\n{spent}"
     )

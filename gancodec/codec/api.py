@@ -63,8 +63,8 @@ class Encoded(NamedTuple):
 def encode_picture(picture: Picture, options: EncodeOptions | None = None) -> Encoded:
     """Encode a picture to the bytes of a .gic file.
 
-    Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` finds no detector, and
-    TargetMissed under `strict`.
+    Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` or `saliency` lack a
+    package, UnreadablePicture for a map that cannot be read, and TargetMissed under `strict`.
     """
     options = options or EncodeOptions()
     if options.profile == "split":
@@ -77,8 +77,9 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     from gancodec.codec import priority  # saliency, which decoders do without
 
     target = check(options, picture.geometry)
+    asked = priority.wishes(picture.rgb, options)
     analysis = codec.analyse(picture.rgb)
-    importance = priority.biased(analysis.importance, priority.wishes(picture.rgb, options), options.saliency_strength)
+    importance = priority.biased(analysis.importance, asked, options.saliency_strength)
     analysis = analysis._replace(importance=importance)
     info = codec.weights.info
     streams: dict[tuple[float, int], tuple[bytes, int]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -97,7 +98,7 @@ class EncodeOptions:
     saliency_model: str | None = None
     saliency_strength: float = 1.0
     roi: str | PathLike[str] | Image.Image | None = None
-    roi_boxes: tuple[Box, ...] = ()
+    roi_boxes: tuple[Box | tuple[int, int, int, int], ...] = ()
     profile: str = "tunable"
     inner: str = "lossy"
     factor: int = 4
@@ -176,6 +177,8 @@ def _check_regions(options: EncodeOptions) -> None:
     if not 0 <= options.saliency_strength <= MOST_STRENGTH:
         raise UsageError(f"saliency strength {options.saliency_strength:g}: must be in [0, {MOST_STRENGTH:g}]")
     for box in options.roi_boxes:
+        if not isinstance(box, tuple) or not 4 <= len(box) <= 5:
+            raise UsageError("roi_boxes: a tuple of boxes, each (left, top, width, height) or a level more")
         _check_box(Box(*box))
 
 
@@ -206,6 +209,8 @@ def _check_profile(options: EncodeOptions, geometry: Geometry) -> None:
 
 
 def _check_box(box: Box) -> None:
+    if not all(isinstance(v, Integral) for v in box[:4]):
+        raise UsageError(f"region {box}: sides and corners are whole pixels")
     if min(box.left, box.top) < 0 or min(box.width, box.height) < 1:
         raise UsageError(f"region {box}: sides are at least 1 pixel, corners at least 0")
     if not 0 <= box.level <= 1:

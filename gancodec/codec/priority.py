@@ -4,6 +4,7 @@ give the importance of each block."""
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -139,7 +140,7 @@ def read_map(source: str | PathLike[str] | Image.Image, shape: tuple[int, int], 
     return from_gray(np.asarray(gray))
 
 
-def painted(region: FloatArray, boxes: tuple[Box, ...]) -> FloatArray:
+def painted(region: FloatArray, boxes: Iterable[Box | tuple[int, int, int, int]]) -> FloatArray:
     """Region (H, W) with boxes painted over it in order, cut to the picture; UsageError for one that lies outside."""
     height, width = region.shape
     result: FloatArray = region.copy()
@@ -152,7 +153,7 @@ def painted(region: FloatArray, boxes: tuple[Box, ...]) -> FloatArray:
 
 def _standardised(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.float64]:
     """Map (H, W) to its mean in each block (hb, wb), with mean 0 and standard deviation (at most) 1."""
-    means = _blocks(values, blocks).mean(2)
+    means = _by_block(values, blocks, lambda pixels: pixels.mean(1))
     result: NDArray[np.float64] = (means - means.mean()) / max(float(means.std()), LEAST_SPREAD)
     return result
 
@@ -161,14 +162,17 @@ def _peaks(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.float64]:
     """Map (H, W) to the mean of the highest FULL_SHARE of each block (hb, wb): a region counts in full wherever it
     reaches into a block, and even gray stays what it is."""
     count = round(FULL_SHARE * BLOCK**2)
-    highest = np.partition(_blocks(values, blocks), -count, axis=2)[..., -count:]
-    result: NDArray[np.float64] = highest.mean(2)
+    return _by_block(values, blocks, lambda pixels: np.partition(pixels, -count, axis=1)[:, -count:].mean(1))
+
+
+def _by_block(
+    values: FloatArray, blocks: tuple[int, ...], value_of: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """What `value_of` makes of the pixels (wb, 4096) of each row of blocks; edges repeated as the encoder pads them."""
+    result = np.empty(blocks)
+    for row in range(blocks[0]):  # one at a time: a copy of the whole map would be larger than the picture
+        strip = values[row * BLOCK : (row + 1) * BLOCK].astype(np.float64)
+        below, right = BLOCK - strip.shape[0], blocks[1] * BLOCK - strip.shape[1]
+        padded = np.pad(strip, ((0, below), (0, right)), mode="edge")
+        result[row] = value_of(padded.reshape(BLOCK, blocks[1], BLOCK).swapaxes(0, 1).reshape(blocks[1], BLOCK**2))
     return result
-
-
-def _blocks(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.float64]:
-    """Map (H, W) as (hb, wb, pixels of a block), its edges repeated as the encoder pads the picture."""
-    rows, columns = (count * BLOCK - side for count, side in zip(blocks, values.shape, strict=True))
-    padded = np.pad(values.astype(np.float64), ((0, rows), (0, columns)), mode="edge")
-    by_block: NDArray[np.float64] = padded.reshape(blocks[0], BLOCK, blocks[1], BLOCK).transpose(0, 2, 1, 3)
-    return by_block.reshape(*blocks, BLOCK * BLOCK)

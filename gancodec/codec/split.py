@@ -137,9 +137,7 @@ def quality_at(step: float) -> float:
 
 def decode(image: bytes, geometry: Geometry, coder: int) -> Pixels:
     """Pixels (H, W, 3) of an IMAGE chunk; CorruptFile where it is damaged, UnsupportedFile for an unknown coder."""
-    if coder not in STREAMS:
-        raise UnsupportedFile(f"entropy coder {coder} is not known to this build")
-    cells, factor, streams = _parse(image, geometry)
+    cells, factor, streams = _parse(image, geometry, coder)
     layers = Layers(
         cells,
         factor,
@@ -149,17 +147,21 @@ def decode(image: bytes, geometry: Geometry, coder: int) -> Pixels:
     return put_together(layers, geometry)
 
 
-def salient_share(data: bytes) -> float:
-    """Share of the cells that a file of the split codec keeps at full resolution, in [0, 1]; raises as `decode`."""
-    parsed = container.read(data)
+def read_cells(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> tuple[Cells, int]:
+    """Salient cells (h, w) and factor of a file of the split codec; raises as `decode`, and UnsupportedFile for files
+    of another codec."""
+    parsed = container.read(data, max_pixels=max_pixels)
     if parsed.header.codec != CODEC_ID:
         raise UnsupportedFile("not a file of the split codec")
     geometry = Geometry(width=parsed.header.width, height=parsed.header.height)
-    return float(_parse(parsed.image, geometry)[0].mean())
+    cells, factor, _ = _parse(parsed.image, geometry, parsed.header.coder)
+    return cells, factor
 
 
-def _parse(image: bytes, geometry: Geometry) -> tuple[Cells, int, tuple[bytes, bytes]]:
+def _parse(image: bytes, geometry: Geometry, coder: int) -> tuple[Cells, int, tuple[bytes, bytes]]:
     """Salient cells, factor, and the streams of both layers."""
+    if coder not in STREAMS:
+        raise UnsupportedFile(f"entropy coder {coder} is not known to this build")
     cursor = Cursor(image)
     shift = cursor.take(1)[0]
     factor = 1 << min(shift, 8)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gancodec import atomic, imageio, metrics
-from gancodec.codec import Allocation, DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_allocation
+import numpy as np
+
+from gancodec import atomic, container, imageio, metrics
+from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_allocation, split
 from gancodec.codec.priority import wishes
+from gancodec.container.spec import CELL
 from gancodec.errors import GicError
 from gancodec.evaluate import maps
 from gancodec.evaluate.plots import png
@@ -43,7 +46,6 @@ def at_file(data: bytes, decode: DecodeOptions, asked: EncodeOptions, original: 
     picture = decode_bytes(data, decode)
     decoded = picture.rgb
     height, width = decoded.shape[:2]
-    allocation = read_allocation(data, max_pixels=decode.max_pixels)
     if original is not None and original.rgb.shape != decoded.shape:
         size = "{1}x{0}".format(*original.rgb.shape)
         raise GicError(f"the original is {size}, the file {width}x{height}")
@@ -53,11 +55,9 @@ def at_file(data: bytes, decode: DecodeOptions, asked: EncodeOptions, original: 
     found = wishes(seen, replace(asked, saliency=method, saliency_strength=1.0))
     named = {"saliency": f"saliency ({method})", "region": "region of interest", "protection": "protected"}
     areas = {k: maps.map_panel(getattr(found, k), title) for k, title in named.items() if getattr(found, k) is not None}
-    # Saliency and bits side by side, as figure 5 of the paper has them.
     panels["saliency"] = areas.pop("saliency")
-    panels["bits"] = maps.bits_panel(allocation, width, height)
-    panels |= areas
-    panels["levels"] = maps.level_panel(allocation, width, height)
+    shown, known = _spent(data, decode.max_pixels, width, height)
+    panels |= shown | areas
     bpp = 8 * len(data) / (width * height)
     panels["decoded"] = maps.Panel(f"decoded, {len(data)} bytes, {bpp:.4f} bpp", decoded)
     facts = {
@@ -66,7 +66,7 @@ def at_file(data: bytes, decode: DecodeOptions, asked: EncodeOptions, original: 
         "bytes": len(data),
         "bpp": bpp,
         "comment": picture.comment,
-        **_facts(allocation),
+        **known,
     }
     if original is not None:
         panels["error"] = maps.error_panel(original.rgb, decoded)
@@ -78,9 +78,21 @@ def at_file(data: bytes, decode: DecodeOptions, asked: EncodeOptions, original: 
     return Look(panels, facts, picture.comment)
 
 
-def _facts(allocation: Allocation) -> dict[str, Any]:
+def _spent(data: bytes, max_pixels: int, width: int, height: int) -> tuple[dict[str, maps.Panel], dict[str, Any]]:
+    """Where the bits of a file went: panels, the first of which belongs beside saliency as in figure 5 of the
+    context-aware paper, and facts."""
+    if container.read(data, max_pixels).header.codec == split.CODEC_ID:
+        cells, factor = split.read_cells(data, max_pixels)
+        kept = cells.repeat(CELL, 0).repeat(CELL, 1)[:height, :width].astype(np.float32)
+        title = f"full resolution (the rest is shrunk by {factor})"
+        return {"kept": maps.map_panel(kept, title)}, {"kept_share": float(cells.mean()), "factor": factor}
+    allocation = read_allocation(data, max_pixels=max_pixels)
+    panels = {
+        "bits": maps.bits_panel(allocation, width, height),
+        "levels": maps.level_panel(allocation, width, height),
+    }
     bits, levels = allocation.bits, allocation.levels / SUBLEVELS
-    return {
+    return panels, {
         "blocks": bits.size,
         "level_min": float(levels.min()),
         "level_max": float(levels.max()),
