@@ -20,13 +20,13 @@ VOC = (
 
 
 def main() -> None:
-    """Write both."""
+    """Write both, each to a folder that is named as the saliency method it is for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    write_classifier(arguments.out / "classifier", arguments.shared)
-    write_segmenter(arguments.out / "segmenter", arguments.shared)
+    write_classifier(arguments.out / "gradcam", arguments.shared)
+    write_segmenter(arguments.out / "segment", arguments.shared)
 
 
 def write_classifier(folder: Path, shared: Path) -> Path:

@@ -194,6 +194,7 @@ HEAD = [
 PAGE = """# Split codec: table 1 of the context-aware paper, with real bytes
 
 ```
+python tools/shared_networks.py ../shared/backbones NETS
 python tools/split_table.py --nets NETS --output docs/results/split.md
 ```
 
@@ -210,8 +211,8 @@ WebP of the same number of bytes, in the salient cells and everywhere. Seconds: 
 ## Ours
 
 {count} photographs of animals (`tools/animals.txt`; the data at hand has two of horses; {held_out} are from outside the
-training collection, which matters to no method here but is said for the record). Means over pictures. SAM 2 is missing
-as its weights could not be had.
+collection that our models were trained on, which play no part here). Means over pictures. SAM 2 is missing as its weights could not be
+had.
 
 {methods}
 
