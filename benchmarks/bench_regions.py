@@ -127,8 +127,11 @@ def ways(nets: Path | None) -> dict[str, dict[str, str]]:
     """Options of the saliency methods that can be run here."""
     found = {method: {"saliency": method} for method in ("center", "spectral", "fine", "combined", "spectral-center")}
     for method in ("gradcam", "segment"):
-        if nets is not None and (nets / method).is_dir():
-            found[method] = {"saliency": method, "saliency_model": str(nets / method)}
+        if nets is None:
+            break
+        if not (nets / method).is_dir():
+            raise SystemExit(f"{nets} has no folder {method}")
+        found[method] = {"saliency": method, "saliency_model": str(nets / method)}
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,15 @@ import pytest
 from PIL import Image
 
 from gancodec import container, weights
-from gancodec.codec import Box, DecodeOptions, EncodeOptions, encode_picture, read_allocation, read_symbols
+from gancodec.codec import (
+    Box,
+    DecodeOptions,
+    EncodeOptions,
+    decode_bytes,
+    encode_picture,
+    read_allocation,
+    read_symbols,
+)
 from gancodec.evaluate import look
 from gancodec.types import Picture
 from tests.conftest import Ran, Run, needs_weights
@@ -95,6 +105,31 @@ def test_saliency_stands_beside_the_bits(tiny_folder: Path, monkeypatch: pytest.
     monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
     seen = look.at_picture(Picture(picture(100, 140)), EncodeOptions(n=0.0), DecodeOptions())
     assert list(seen.panels) == ["original", "saliency", "bits", "levels", "decoded", "error"]
+    boxed = EncodeOptions(n=0.0, roi_boxes=((0, 0, 9, 9),))
+    seen = look.at_picture(Picture(picture(100, 140)), boxed, DecodeOptions())
+    assert list(seen.panels) == ["original", "saliency", "bits", "region", "levels", "decoded", "error"]
+
+
+def test_the_file_is_the_one_that_encode_writes(
+    go: Run, run: Run, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps are made once; one of them can be read only once, as of a shell's <(...)."""
+    monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
+    rgb = picture(100, 140)
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "map.png")
+    asked = EncodeOptions(n=0.3, saliency="center", saliency_strength=3.0, roi=tmp_path / "map.png")
+    expected = encode_picture(Picture(rgb), asked)
+    seen = []
+    monkeypatch.setattr(look, "decode_bytes", lambda data, options: (seen.append(data), decode_bytes(data, options))[1])
+    os.mkfifo(tmp_path / "pipe")
+    feeder = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "map.png").read_bytes()))
+    feeder.start()
+    words = ("--n", "0.3", "--saliency", "center", "--saliency-strength", "3", "--roi", tmp_path / "pipe")
+    ran = go(tmp_path / "photo.png", *words)
+    feeder.join(10)
+    assert ran.code == 0, ran.err
+    assert seen == [expected.data]
 
 
 def test_a_file_with_and_without_its_original(go: Run, tmp_path: Path, tiny_folder: Path) -> None:

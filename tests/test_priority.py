@@ -110,10 +110,19 @@ def test_gray_lies_between() -> None:
 
 def test_a_region_counts_in_full_wherever_it_reaches_into_a_block() -> None:
     values = np.zeros((64, 192), np.float32)
-    values[:, 57:71] = 1  # a tenth of the first block and of the second
+    values[63, 63:65] = 1  # a pixel of the first block and one of the second
     change = biased(np.zeros((1, 3), np.float32), region(values))[0]
     assert np.isclose(change[0] - change[2], priority.REGION_STRENGTH)
     assert np.isclose(change[1] - change[2], priority.REGION_STRENGTH)
+
+
+def test_protection_counts_in_full_from_a_tenth_of_a_block() -> None:
+    values = np.zeros((64, 192), np.float32)
+    values[:, 57:64] = 1  # more than a tenth
+    values[:32, 64:70] = 1  # about half of a tenth
+    change = biased(np.zeros((1, 3), np.float32), Wishes(None, None, values))[0]
+    assert np.isclose(change[0] - change[2], priority.PROTECT_STRENGTH)
+    assert np.isclose(change[1] - change[2], priority.PROTECT_STRENGTH * 32 * 6 / 409.6)
 
 
 def test_saliency_is_standardised_over_the_blocks() -> None:
@@ -143,6 +152,7 @@ def test_boxes_masks_and_arrays_agree(tmp_path: Path) -> None:
     ways = (
         {"roi_boxes": (Box(128, 64, 128, 128),)},
         {"roi_boxes": ((128, 64, 128, 128),)},
+        {"roi_boxes": [tuple(np.array([128, 64, 128, 128], np.uint8))]},
         {"roi": tmp_path / "mask.png"},
         {"roi": str(tmp_path / "mask.png")},
         {"roi": Image.fromarray(mask)},
@@ -218,7 +228,11 @@ def test_maps_are_scaled_and_their_transparent_parts_black() -> None:
     assert np.allclose(priority.read_map(deep, (20, 30), 1 << 20), 128 / 255)
 
 
-@pytest.mark.parametrize(("size", "fits"), [((30, 20), True), ((31, 20), True), ((40, 20), False), ((20, 30), False)])
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [((30, 20), True), ((61, 40), False), ((59, 39), True), ((3, 2), True), ((31, 20), False), ((3, 3), False)]
+    + [((40, 20), False), ((20, 30), False), ((1, 1), True)],
+)
 def test_proportions(size: tuple[int, int], fits: bool, tmp_path: Path) -> None:
     Image.new("L", size, 99).save(tmp_path / "map.png")
     if fits:
@@ -252,6 +266,16 @@ def test_unreadable_maps_are_named(tmp_path: Path) -> None:
         ({"roi_boxes": ((-1, 0, 5, 5),)}, "corners at least 0"),
         ({"roi_boxes": (0, 0, 5, 5)}, "a tuple of boxes"),
         ({"roi_boxes": ((0, 0, 5),)}, "a tuple of boxes"),
+        ({"roi_boxes": iter([(0, 0, 5, 5)])}, "a tuple of boxes"),
+        ({"roi_boxes": None}, "a tuple of boxes"),
+        ({"roi_boxes": ((0, 0, 5, 5, None),)}, "from 0 to 1"),
+        ({"saliency_strength": None}, "must be in"),
+        ({"saliency_strength": "1"}, "must be in"),
+        ({"roi": ""}, "empty name"),
+        ({"saliency": "file:"}, "empty name"),
+        ({"profile": "split", "factor": 4.0}, "factor 4.0: choose"),
+        ({"profile": "split", "factor": np.int64(4)}, "factor 4: choose"),
+        ({"profile": "split", "inner": ["lossy"]}, "choose lossy or lossless"),
     ],
 )
 @pytest.mark.usefixtures("tiny_installed")

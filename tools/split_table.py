@@ -135,8 +135,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def ways(nets: Path | None) -> dict[str, str | None]:
     """Saliency methods that can be run here, with their networks."""
     found: dict[str, str | None] = dict.fromkeys(("spectral", "fine", "combined", "spectral-center", "center"))
-    if nets is not None:
-        found |= {name: str(nets / name) for name in ("gradcam", "segment", "sam2") if (nets / name).is_dir()}
+    for name in ("gradcam", "segment"):
+        if nets is None:
+            break
+        if not (nets / name).is_dir():
+            raise SystemExit(f"{nets} has no folder {name}")
+        found[name] = str(nets / name)
     return found
 
 
@@ -211,8 +215,8 @@ WebP of the same number of bytes, in the salient cells and everywhere. Seconds: 
 ## Ours
 
 {count} photographs of animals (`tools/animals.txt`; the data at hand has two of horses; {held_out} are from outside the
-collection that our models were trained on, which play no part here). Means over pictures. SAM 2 is missing as its weights could not be
-had.
+collection that our models were trained on, which play no part here). Means over pictures. SAM 2 is missing as its
+weights could not be had.
 
 {methods}
 

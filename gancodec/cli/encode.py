@@ -87,7 +87,7 @@ def encode(
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     dropped = options.parse_strip(strip)
     options.set_threads(threads)
-    from gancodec.codec.api import EncodeOptions
+    from gancodec.codec.options import EncodeOptions, check
 
     chosen = EncodeOptions(
         bpp=bpp,
@@ -104,6 +104,7 @@ def encode(
         factor=factor,
         **options.emphasis(saliency, saliency_model, saliency_strength, roi, roi_box or [], protect),
     )
+    check(chosen)
     plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
     raise typer.Exit(report.run(plan, lambda job: encode_one(job, chosen, saving, report), saving))
 

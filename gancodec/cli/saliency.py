@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,8 @@ from gancodec.errors import UsageError
 
 if TYPE_CHECKING:
     from gancodec.codec.options import EncodeOptions
+
+WRITTEN = (".saliency.png", ".mask.png", ".overlay.png")
 
 Method = Annotated[str, typer.Option("--method", metavar="METHOD", help=f"{options.METHODS}, or file:MAP.png.")]
 Mask = Annotated[bool, typer.Option("--mask", help="The adaptive mask instead: what `encode --profile split` keeps.")]
@@ -46,11 +47,16 @@ def saliency(
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     if output not in (None, files.PIPE) and not str(output).lower().endswith(".png"):
         raise UsageError(f"{output}: maps are written as PNG; name it .png")
-    from gancodec.codec.options import EncodeOptions
+    from gancodec.codec.options import EncodeOptions, check
 
     asked = EncodeOptions(saliency=method, saliency_model=model, max_pixels=max_pixels)
+    check(asked)
     kind = "overlay" if overlay else "mask" if mask else "saliency"
-    plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, f".{kind}.png", output, folder)
+
+    def plan() -> list[Job]:
+        jobs = files.writing_jobs(inputs, files.PICTURE_SUFFIXES, f".{kind}.png", output, folder)
+        # Of a folder, not what an earlier run wrote there.
+        return [job for job in jobs if job.source in inputs or not job.source.endswith(WRITTEN)]
 
     def work(job: Job) -> None:
         _write_one(job, asked, mask, overlay, saving, report)
@@ -79,6 +85,8 @@ def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving
     else:
         Image.fromarray(priority.to_gray(values)).save(target, "PNG")
     files.write(job, target.getvalue(), saving)
+    for text in picture.notices:
+        report.warn(job.name, text)
     height, width = values.shape
     share = float((values >= 0.5).mean())
     report.say(
@@ -94,5 +102,6 @@ def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving
             "above_half": share,
             "mean": float(values.mean()),
             "seconds": round(seconds, 3),
+            "warnings": picture.notices,
         }
     )

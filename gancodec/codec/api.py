@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gancodec import container
 from gancodec.codec import rate, split
 from gancodec.codec.curve import TunabilityCurve
-from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, check
+from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size
 from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
 from gancodec.container import MAX_PIXELS, Container, Header
 from gancodec.container.spec import FLAG_SYNTHETIC
@@ -26,6 +26,8 @@ from gancodec.weights import ModelInfo, find, get
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from gancodec.codec.priority import Wishes
 
 __all__ = [
     "Allocation",
@@ -60,24 +62,26 @@ class Encoded(NamedTuple):
     notices: tuple[str, ...]
 
 
-def encode_picture(picture: Picture, options: EncodeOptions | None = None) -> Encoded:
+def encode_picture(picture: Picture, options: EncodeOptions | None = None, asked: Wishes | None = None) -> Encoded:
     """Encode a picture to the bytes of a .gic file.
+
+    `asked` are the maps of `options`, where they are known already.
 
     Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` or `saliency` lack a
     package, UnreadablePicture for a map that cannot be read, and TargetMissed under `strict`.
     """
     options = options or EncodeOptions()
     if options.profile == "split":
-        return _encode_split(picture, options)
-    return encode_with(TunableCodec(get(options.model), options.device), picture, options)
+        return _encode_split(picture, options, asked)
+    return encode_with(TunableCodec(get(options.model), options.device), picture, options, asked)
 
 
-def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -> Encoded:
+def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions, asked: Wishes | None = None) -> Encoded:
     """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
     from gancodec.codec import priority  # saliency, which decoders do without
 
-    target = check(options, picture.geometry)
-    asked = priority.wishes(picture.rgb, options)
+    target = target_size(options, picture.geometry)
+    asked = asked or priority.wishes(picture.rgb, options)
     analysis = codec.analyse(picture.rgb)
     importance = priority.biased(analysis.importance, asked, options.saliency_strength)
     analysis = analysis._replace(importance=importance)
@@ -100,14 +104,14 @@ def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions) -
     return _encoded(data, found.n, found, target, picture, options)
 
 
-def _encode_split(picture: Picture, options: EncodeOptions) -> Encoded:
+def _encode_split(picture: Picture, options: EncodeOptions, asked: Wishes | None) -> Encoded:
     """`encode_picture` with the split codec, whose rate is steered by WebP's quality."""
     from gancodec.codec import priority
 
-    target = check(options, picture.geometry)
+    target = target_size(options, picture.geometry)
     if options.saliency is None and options.roi is None and not options.roi_boxes:
         options = replace(options, saliency="combined")  # the paper's choice
-    cells = split.salient_cells(priority.wishes(picture.rgb, options), picture.geometry)
+    cells = split.salient_cells(asked or priority.wishes(picture.rgb, options), picture.geometry)
     layers = split.take_apart(picture.rgb, cells, options.factor)
     width, height = picture.geometry.width, picture.geometry.height
     header = Header(width, height, 0, bytes(8), split.CODEC_ID, split.CODERS[options.inner], 0, 0, 0)
@@ -279,7 +283,7 @@ def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     """Check container, checksums and all that is coded, without torch; CorruptFile and its siblings where amiss."""
     parsed = container.read(data, max_pixels=max_pixels)
     if parsed.header.codec == split.CODEC_ID:
-        split.decode(parsed.image, _geometry(parsed.header), parsed.header.coder)
+        split.read_layers(parsed.image, _geometry(parsed.header), parsed.header.coder)
     else:
         _read(parsed, _codec_of(parsed.header, None, "cpu"))
 

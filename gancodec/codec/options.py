@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +25,7 @@ MOST_STRENGTH = 8.0
 STRIPPABLE = ("exif", "xmp")
 PROFILES = ("tunable", "split")
 FROM_FILE = "file:"
+BOX = r"([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7})(?::([0-9]{1,2}|[0-9]?\.[0-9]{1,6}))?"
 
 
 class Box(NamedTuple):
@@ -38,7 +39,10 @@ class Box(NamedTuple):
 
     def __str__(self) -> str:
         corner = f"{self.left},{self.top},{self.width},{self.height}"
-        return corner if self.level == 1 else f"{corner}:{self.level:g}"
+        return corner if self.level == 1 else f"{corner}:{self.level}"
+
+
+AnyBox = Box | tuple[int, int, int, int] | tuple[int, int, int, int, float]
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class EncodeOptions:
         Larger pictures are refused.
     protect : tuple of str
         Any of "text" and "faces": what is found of it gets more of the bits, the rest fewer.
-    saliency : str or PIL.Image.Image
+    saliency : str, path or PIL.Image.Image
         What stands out gets more of the bits: a method of `gancodec.saliency.METHODS`, ``"file:PATH"``, or a gray
         picture of the same proportions, white for the most.
     saliency_model : str
@@ -94,11 +98,11 @@ class EncodeOptions:
     strip: tuple[str, ...] = ()
     max_pixels: int = MAX_PIXELS
     protect: tuple[str, ...] = ()
-    saliency: str | Image.Image | None = None
+    saliency: str | PathLike[str] | Image.Image | None = None
     saliency_model: str | None = None
     saliency_strength: float = 1.0
     roi: str | PathLike[str] | Image.Image | None = None
-    roi_boxes: tuple[Box | tuple[int, int, int, int], ...] = ()
+    roi_boxes: tuple[AnyBox, ...] = ()
     profile: str = "tunable"
     inner: str = "lossy"
     factor: int = 4
@@ -125,8 +129,8 @@ class DecodeOptions:
     max_pixels: int = MAX_PIXELS
 
 
-def check(options: EncodeOptions, geometry: Geometry) -> int | None:
-    """Target size in bytes, or None for a fixed n; UsageError for options out of range."""
+def check(options: EncodeOptions) -> None:
+    """UsageError for options that no picture could be encoded with."""
     given = [name for name in ("bpp", "size", "n") if getattr(options, name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other")
@@ -138,25 +142,33 @@ def check(options: EncodeOptions, geometry: Geometry) -> int | None:
     if unknown:
         raise UsageError(f"strip {', '.join(sorted(unknown))}: choose exif, xmp or all")
     _check_regions(options)
-    _check_profile(options, geometry)
+    _check_profile(options)
     if options.n is not None and not N_BOUNDS[0] <= options.n <= N_BOUNDS[1]:
         raise UsageError(f"n = {options.n}: must be in [{N_BOUNDS[0]:g}, {N_BOUNDS[1]:g}]")
-    pixels = geometry.width * geometry.height
-    if pixels > options.max_pixels:
-        size = f"{geometry.width}x{geometry.height}"
-        raise UsageError(f"{size} is more than {options.max_pixels} pixels; raise --max-pixels to allow it")
-    if options.bpp is not None:
-        if not (math.isfinite(options.bpp) and options.bpp > 0):
-            raise UsageError(f"bpp = {options.bpp}: must be above 0")
-        return math.floor(min(options.bpp, MOST_BPP) * pixels / 8)
+    if options.bpp is not None and not (math.isfinite(options.bpp) and options.bpp > 0):
+        raise UsageError(f"bpp = {options.bpp}: must be above 0")
     if options.size is not None and options.size <= 0:
         raise UsageError(f"size = {options.size}: must be above 0 bytes")
+
+
+def target_size(options: EncodeOptions, geometry: Geometry) -> int | None:
+    """Bytes that the file of a picture may have, None for a fixed n or quality; UsageError for options out of range and
+    pictures that are too large."""
+    check(options)
+    pixels = geometry.width * geometry.height
+    size = f"{geometry.width}x{geometry.height}"
+    if pixels > options.max_pixels:
+        raise UsageError(f"{size} is more than {options.max_pixels} pixels; raise --max-pixels to allow it")
+    if options.profile == "split" and max(geometry.width, geometry.height) > split.MOST_SIDE:
+        raise UsageError(f"--profile split: sides are at most {split.MOST_SIDE} pixels, as WebP is within")
+    if options.bpp is not None:
+        return math.floor(min(options.bpp, MOST_BPP) * pixels / 8)
     return options.size
 
 
 def parse_box(text: str) -> Box:
     """Box from ``x,y,w,h`` or ``x,y,w,h:level``; UsageError for anything else."""
-    match = re.fullmatch(r"(\d{1,7}),(\d{1,7}),(\d{1,7}),(\d{1,7})(?::(\d{1,2}|\d?\.\d{1,6}))?", text.replace(" ", ""))
+    match = re.fullmatch(BOX, text.replace(" ", ""))
     if match is None:
         raise UsageError(f"region {text!r}: write x,y,w,h or x,y,w,h:level, in pixels and with a level from 0 to 1")
     left, top, width, height = (int(v) for v in match.groups()[:4])
@@ -174,15 +186,18 @@ def _check_regions(options: EncodeOptions) -> None:
         check_method(options.saliency, options.saliency_model)
     elif options.saliency_model is not None:
         raise UsageError("a saliency model needs a saliency method that takes one")
-    if not 0 <= options.saliency_strength <= MOST_STRENGTH:
-        raise UsageError(f"saliency strength {options.saliency_strength:g}: must be in [0, {MOST_STRENGTH:g}]")
+    strength = options.saliency_strength
+    if not isinstance(strength, Real) or not 0 <= strength <= MOST_STRENGTH:
+        raise UsageError(f"saliency strength {strength}: must be in [0, {MOST_STRENGTH:g}]")
+    if not isinstance(options.roi_boxes, tuple | list):  # anything else could be read only once
+        raise UsageError("roi_boxes: a tuple of boxes, each (left, top, width, height) or a level more")
     for box in options.roi_boxes:
         if not isinstance(box, tuple) or not 4 <= len(box) <= 5:
             raise UsageError("roi_boxes: a tuple of boxes, each (left, top, width, height) or a level more")
         _check_box(Box(*box))
 
 
-def _check_profile(options: EncodeOptions, geometry: Geometry) -> None:
+def _check_profile(options: EncodeOptions) -> None:
     """UsageError for what goes with the other profile only."""
     if options.profile not in PROFILES:
         raise UsageError(f"profile {options.profile}: choose {' or '.join(PROFILES)}")
@@ -190,9 +205,9 @@ def _check_profile(options: EncodeOptions, geometry: Geometry) -> None:
         if (options.inner, options.factor) != (EncodeOptions.inner, EncodeOptions.factor):
             raise UsageError("--inner and --factor are for --profile split")
         return
-    if options.inner not in split.CODERS:
+    if not isinstance(options.inner, str) or options.inner not in split.CODERS:
         raise UsageError(f"inner coder {options.inner}: choose {' or '.join(split.CODERS)}")
-    if options.factor not in FACTORS:
+    if not isinstance(options.factor, int) or options.factor not in FACTORS:
         raise UsageError(f"factor {options.factor}: choose {', '.join(map(str, FACTORS))}")
     given = {
         "n": options.n is not None,
@@ -204,8 +219,6 @@ def _check_profile(options: EncodeOptions, geometry: Geometry) -> None:
         raise UsageError(f"--profile split has no use for {name}")
     if options.inner == "lossless" and (options.bpp, options.size) != (None, None):
         raise UsageError("the lossless inner coder has no rate: leave out --bpp and --size")
-    if max(geometry.width, geometry.height) > split.MOST_SIDE:
-        raise UsageError(f"--profile split: sides are at most {split.MOST_SIDE} pixels, as WebP is within")
 
 
 def _check_box(box: Box) -> None:
@@ -213,5 +226,5 @@ def _check_box(box: Box) -> None:
         raise UsageError(f"region {box}: sides and corners are whole pixels")
     if min(box.left, box.top) < 0 or min(box.width, box.height) < 1:
         raise UsageError(f"region {box}: sides are at least 1 pixel, corners at least 0")
-    if not 0 <= box.level <= 1:
+    if not isinstance(box.level, Real) or not 0 <= box.level <= 1:
         raise UsageError(f"region {box}: its level must be from 0 to 1")

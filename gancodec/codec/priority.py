@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.codec.options import FROM_FILE, Box, EncodeOptions
+from gancodec.codec.options import FROM_FILE, AnyBox, Box, EncodeOptions
 from gancodec.errors import GicError, UsageError
 from gancodec.saliency import protection_map, saliency_map
 from gancodec.types import BLOCK, FloatArray
@@ -23,7 +23,7 @@ PROTECT_STRENGTH = 1.5  # logit units of a protected block over the others; docs
 REGION_STRENGTH = 2.0  # of a white block over a black one, at strength 1; docs/saliency.md
 SALIENCY_STRENGTH = 0.25  # of one standard deviation of the saliency of blocks, at strength 1; docs/saliency.md
 LEAST_SPREAD = 0.02  # standard deviation of block saliency that counts in full: flat maps say nothing
-FULL_SHARE = 0.1  # of a block's area that has it counted in full: a line of small letters across it
+FULL_SHARE = 0.1  # of a block's area that has it protected in full: a line of small letters across it
 GRAYS = 255
 
 
@@ -94,9 +94,10 @@ def biased(importance: FloatArray, asked: Wishes, strength: float = 1.0) -> Floa
     """
     bias = np.zeros(importance.shape)
     if asked.protection is not None:
-        bias += PROTECT_STRENGTH * _peaks(asked.protection, importance.shape)
+        bias += PROTECT_STRENGTH * _covered(asked.protection, importance.shape)
     if asked.region is not None:
-        bias += strength * REGION_STRENGTH * _peaks(asked.region, importance.shape)
+        # A region that reaches into a block needs that block.
+        bias += strength * REGION_STRENGTH * _by_block(asked.region, importance.shape, lambda pixels: pixels.max(1))
     if asked.saliency is not None:
         bias += strength * SALIENCY_STRENGTH * _standardised(asked.saliency, importance.shape)
     if not bias.any():
@@ -123,6 +124,8 @@ def read_map(source: str | PathLike[str] | Image.Image, shape: tuple[int, int], 
     from gancodec import imageio
 
     source = os.fspath(source) if isinstance(source, PathLike) else source
+    if source == "":
+        raise UsageError("a map has an empty name")
     name = f"map {source}" if isinstance(source, str) else "a map"
     try:
         picture = imageio.load(source, max_pixels)
@@ -132,22 +135,23 @@ def read_map(source: str | PathLike[str] | Image.Image, shape: tuple[int, int], 
     if picture.alpha is not None:
         gray = Image.composite(gray, Image.new("L", gray.size), Image.fromarray(picture.alpha))
     height, width = shape
-    # Of equal proportions, up to the rounding of a scaled side.
-    if abs(gray.width * height - width * gray.height) > max(width, height, *gray.size):
+    # Of equal proportions, up to the rounding of one scaled side: half a pixel of the map, or of the picture.
+    if 2 * abs(gray.width * height - width * gray.height) > max(width, height, *gray.size):
         raise UsageError(f"{name} is {gray.width}x{gray.height}, the picture {width}x{height}: proportions differ")
     if gray.size != (width, height):
         gray = gray.resize((width, height), Image.Resampling.BILINEAR)
     return from_gray(np.asarray(gray))
 
 
-def painted(region: FloatArray, boxes: Iterable[Box | tuple[int, int, int, int]]) -> FloatArray:
+def painted(region: FloatArray, boxes: Iterable[AnyBox]) -> FloatArray:
     """Region (H, W) with boxes painted over it in order, cut to the picture; UsageError for one that lies outside."""
     height, width = region.shape
     result: FloatArray = region.copy()
     for box in (Box(*box) for box in boxes):
-        if box.left >= width or box.top >= height:
+        left, top, across, down = (int(v) for v in box[:4])  # numpy's narrow integers would overflow in the sums
+        if left >= width or top >= height:
             raise UsageError(f"region {box} lies outside of the picture, which is {width}x{height}")
-        result[box.top : box.top + box.height, box.left : box.left + box.width] = box.level
+        result[top : top + down, left : left + across] = box.level
     return result
 
 
@@ -158,11 +162,9 @@ def _standardised(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.flo
     return result
 
 
-def _peaks(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.float64]:
-    """Map (H, W) to the mean of the highest FULL_SHARE of each block (hb, wb): a region counts in full wherever it
-    reaches into a block, and even gray stays what it is."""
-    count = round(FULL_SHARE * BLOCK**2)
-    return _by_block(values, blocks, lambda pixels: np.partition(pixels, -count, axis=1)[:, -count:].mean(1))
+def _covered(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.float64]:
+    """Map (H, W) to its mean in each block (hb, wb), full from FULL_SHARE on."""
+    return np.minimum(_by_block(values, blocks, lambda pixels: pixels.mean(1)) / FULL_SHARE, 1)
 
 
 def _by_block(

@@ -137,14 +137,14 @@ def quality_at(step: float) -> float:
 
 def decode(image: bytes, geometry: Geometry, coder: int) -> Pixels:
     """Pixels (H, W, 3) of an IMAGE chunk; CorruptFile where it is damaged, UnsupportedFile for an unknown coder."""
-    cells, factor, streams = _parse(image, geometry, coder)
-    layers = Layers(
-        cells,
-        factor,
-        _read_layer(streams[0], cells, CELL, coder),
-        _read_layer(streams[1], ~cells, CELL // factor, coder),
-    )
-    return put_together(layers, geometry)
+    return put_together(read_layers(image, geometry, coder), geometry)
+
+
+def read_layers(image: bytes, geometry: Geometry, coder: int) -> Layers:
+    """What an IMAGE chunk holds; raises as `decode`."""
+    cells, factor, (salient, rest) = _parse(image, geometry, coder)
+    side = CELL // factor
+    return Layers(cells, factor, _read_layer(salient, cells, CELL, coder), _read_layer(rest, ~cells, side, coder))
 
 
 def read_cells(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> tuple[Cells, int]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from gancodec.errors import MissingExtra, UsageError
 from gancodec.saliency.base import Pixels, stretched
-from gancodec.saliency.networks import Network, enlarged, fitting, load, told
+from gancodec.saliency.networks import Network, enlarged, fitting, load, running
 from gancodec.types import FloatArray
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 MODEL = "google/mobilenet_v2_1.0_224"  # 14 MB, ImageNet
 SIDE = 224  # pixels, where the network does not say
-
-_ONE_AT_A_TIME = Lock()  # hooks on a network see the passes of all threads
 
 
 def gradcam(rgb: Pixels, model: str = MODEL) -> FloatArray:
@@ -50,7 +47,7 @@ def gradcam(rgb: Pixels, model: str = MODEL) -> FloatArray:
     """
     attribution_of = _captum()
     network = load("gradcam", "AutoModelForImageClassification", model)
-    with told(UsageError, f"saliency gradcam: {model} failed"), _ONE_AT_A_TIME:
+    with running("gradcam", model):
         values = _weighted_map(attribution_of, network, rgb)
     if values is None:
         raise UsageError(f"saliency gradcam: {model} does not end in a feature map; choose a convolutional network")

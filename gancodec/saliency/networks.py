@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard deviation of colours in [0, 1]
+MOST_REASON = 200  # characters of what transformers says
 MOST_ASPECT = 16  # longer pictures are squeezed to this: the short side keeps a quarter of `side`
 
-_ONE_AT_A_TIME = Lock()  # what transformers prints is a setting of the whole process
+MOST_SIDE = 2048  # pixels, whatever a config.json asks for: memory stays bounded
+
+# Settings of the whole process are changed meanwhile: what transformers prints, PyTorch's threads, hooks of networks.
+_ONE_AT_A_TIME = Lock()
 
 
 class Network(NamedTuple):
@@ -40,7 +44,7 @@ class Network(NamedTuple):
     def side(self, default: int) -> int:
         """Pixels of the squares that the network was made for."""
         size = getattr(self.model.config, "image_size", None) or default
-        return size if isinstance(size, int) else max(size)
+        return min(size if isinstance(size, int) else max(size), MOST_SIDE)
 
     def tensor(self, rgb: Pixels, height: int, width: int) -> torch.Tensor:
         """The whole picture as (1, 3, height, width) float32, normalised."""
@@ -79,6 +83,8 @@ def load(method: str, kind: str, model: str) -> Network:
     with told(MissingWeights, f"saliency {method}: {model} cannot be read"):
         settings = _settings(folder)
         mean, std = (np.array(settings[key], np.float32).reshape(3) for key in ("image_mean", "image_std"))
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            raise ValueError("the mean or the standard deviation of its colours makes no sense")
         network, report = read(folder)
     if settings.get("do_flip_channel_order"):
         raise UsageError(f"saliency {method}: {model} wants blue before red, which is not supported")
@@ -92,11 +98,25 @@ def told(kind: type[GicError], message: str) -> Iterator[None]:
     """Turn what transformers raises, of a dozen kinds since it checks little of what it reads, into one error."""
     try:
         yield
-    except GicError:
+    except (GicError, MemoryError):
         raise
     except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = " ".join(str(error).split())[:MOST_REASON] or type(error).__name__
         raise kind(f"{message}: {reason}") from error
+
+
+@contextmanager
+def running(method: str, model: str) -> Iterator[None]:
+    """Around a forward pass: one at a time, on one thread, as sums over several differ with their number."""
+    import torch
+
+    with told(UsageError, f"saliency {method}: {model} failed"), _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def fitting(shape: tuple[int, int], side: int) -> tuple[int, int]:
@@ -144,7 +164,7 @@ def _folder(method: str, model: str) -> Path:
         return Path(snapshot_download(model, local_files_only=True))
     except (ValueError, OSError) as error:
         message = f"saliency {method}: {model} is neither a folder nor in the Hugging Face cache"
-        if not isinstance(error, HFValidationError):  # it could be a name there
+        if not isinstance(error, HFValidationError) and not path.exists():  # it could be a name there
             message += f"; download it with: hf download {model}"
         raise MissingWeights(message) from error
 

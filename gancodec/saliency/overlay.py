@@ -26,7 +26,8 @@ def laid_over(rgb: NDArray[np.uint8], values: FloatArray) -> NDArray[np.uint8]:
     -------
     (H, W, 3) uint8
     """
-    gray = rgb.mean(2)
-    shades = [np.interp(values, STOPS, channel) for channel in zip(*COLOURS, strict=True)]
-    layers = [np.rint(COVER * shade + (1 - COVER) * gray) for shade in shades]
-    return np.stack(layers, axis=2).astype(np.uint8)
+    shades = np.stack([np.interp(np.arange(256) / 255, STOPS, channel) for channel in zip(*COLOURS, strict=True)], 1)
+    colours = np.rint(COVER * 256 * shades).astype(np.uint16)[np.rint(values * 255).astype(np.uint8)]
+    gray = rgb.sum(2, dtype=np.uint16) // 3 * np.uint16(256 - round(COVER * 256))
+    result: NDArray[np.uint8] = ((colours + gray[..., None]) >> 8).astype(np.uint8)
+    return result

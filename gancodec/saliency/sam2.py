@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gancodec.errors import UsageError
 from gancodec.saliency.base import Pixels, stretched
-from gancodec.saliency.networks import enlarged, load, told
+from gancodec.saliency.networks import enlarged, load, running
 from gancodec.types import FloatArray
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def sam2(rgb: Pixels, model: str = MODEL) -> FloatArray:
     import torch
 
     best = torch.zeros(())
-    with told(UsageError, f"saliency sam2: {model} failed"), torch.inference_mode():
+    with running("sam2", model), torch.inference_mode():
         side = network.model.config.prompt_encoder_config.image_size
         embeddings = network.model.get_image_embeddings(network.tensor(rgb, side, side))
         for points in torch.split(_grid(side), AT_ONCE):

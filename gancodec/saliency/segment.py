@@ -6,7 +6,7 @@ import numpy as np
 
 from gancodec.errors import UsageError
 from gancodec.saliency.base import Pixels
-from gancodec.saliency.networks import enlarged, fitting, load, told
+from gancodec.saliency.networks import enlarged, fitting, load, running
 from gancodec.types import FloatArray
 
 MODEL = "google/deeplabv3_mobilenet_v2_1.0_513"  # 10 MB, the 20 classes of Pascal VOC
@@ -43,7 +43,7 @@ def segment(rgb: Pixels, model: str = MODEL) -> FloatArray:
     network = load("segment", "AutoModelForSemanticSegmentation", model)
     import torch
 
-    with told(UsageError, f"saliency segment: {model} failed"), torch.inference_mode():
+    with running("segment", model), torch.inference_mode():
         first = network.model.config.id2label[0]
         if "background" not in first.lower():
             raise UsageError(f"saliency segment: {model}: class 0 is {first}, not the background")
