@@ -259,6 +259,13 @@ def test_wrong_words_about_regions(run: Run, photo: Path, fake_codec: FakeCodec,
     assert fake_codec.encoded == []
 
 
+def test_options_that_fit_no_picture_are_refused_once(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    for words in ("--saliency guess", "--profile split --n 1", "--n 99", "--roi-box 0,0,1,1 --saliency-strength 9"):
+        ran = run("encode", photo, photo.parent / "other.png", *words.split())
+        assert (ran.code, len(ran.err.splitlines())) == (2, 1), ran.err
+    assert fake_codec.encoded == []
+
+
 def test_encode_without_a_target_leaves_n_to_the_codec(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
     assert run("encode", photo).code == 0
     assert fake_codec.encoded == [gancodec.EncodeOptions()]

@@ -111,6 +111,21 @@ def test_folders_and_pipes(run: Run, drawing: Path, tmp_path: Path) -> None:
     assert piped.out == (tmp_path / "maps" / "disc.saliency.png").read_bytes()
 
 
+def test_a_folder_is_searched_for_pictures_not_for_maps(run: Run, drawing: Path) -> None:
+    for words in ((), ("--mask",), ("--overlay",), ("-f",)):
+        assert run("saliency", drawing.parent, *words).code == 0
+    names = {"disc.png", "disc.saliency.png", "disc.mask.png", "disc.overlay.png"}
+    assert {p.name for p in drawing.parent.iterdir()} == names
+    assert run("saliency", drawing.with_name("disc.mask.png")).code == 0, "named, a map is a picture like any other"
+
+
+def test_what_was_dropped_on_reading_is_said(run: Run, tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 65535, 3000).reshape(50, 60).astype(np.uint16)).save(tmp_path / "deep.png")
+    ran = run("saliency", tmp_path / "deep.png", "--json")
+    assert "warning: more than 8 bits per sample: reduced to 8" in ran.err
+    assert json.loads(ran.out)["warnings"] == ["more than 8 bits per sample: reduced to 8"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from gancodec.errors import GicError, MissingExtra, MissingWeights, UsageError
+from gancodec.errors import MissingExtra, MissingWeights, UsageError
 from gancodec.saliency import gradcam, networks, saliency_map, sam2
 from tests import pretrained
 from tests.pretrained import PICTURES, SHARED, SIDE, check_map, large_picture
 from tests.tiny import ODD_PICTURES, picture
+from tools import shared_networks, split_table
 from tools.shared_networks import shared_models, write_classifier, write_segmenter
 
 pytest.importorskip("transformers")
@@ -237,6 +238,7 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "colours are no JSON": lambda folder: (folder / "preprocessor_config.json").write_text("{"),
     "colours are a list": lambda folder: (folder / "preprocessor_config.json").write_text("[]"),
     "two colours": _set("preprocessor_config.json", image_mean=[0.5, 0.5]),
+    "no spread of colours": _set("preprocessor_config.json", image_std=[0.5, 0, 0.5]),
     "colours are words": _set("preprocessor_config.json", image_std="wide"),
 }
 
@@ -572,3 +574,50 @@ def test_sam2_of_videos(tmp_path: Path) -> None:
 def test_errors_of_ours_pass_through() -> None:
     with pytest.raises(UsageError), networks.told(MissingWeights, "outer"):
         raise UsageError("inner")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_do_not_depend_on_the_number_of_threads(method: str, folders: dict[str, str]) -> None:
+    before = torch.get_num_threads()
+    maps = set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            maps.add(saliency_map(picture(200, 300), method, folders[method]).tobytes())
+            assert torch.get_num_threads() == threads, "left as it was"
+    finally:
+        torch.set_num_threads(before)
+    assert len(maps) == 1
+
+
+def test_forward_passes_run_on_one_thread() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with networks.running("segment", "x"):
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_picture_is_made_too_large_for_a_network() -> None:
+    huge = networks.Network(SimpleNamespace(config=SimpleNamespace(image_size=100_000)), np.zeros(3), np.ones(3))
+    assert huge.side(224) == networks.MOST_SIDE
+
+
+def test_out_of_memory_is_not_the_networks_fault() -> None:
+    with pytest.raises(MemoryError), networks.running("segment", "x"):
+        raise MemoryError
+
+
+@pytest.mark.skipif(not BACKBONES.is_dir(), reason="../shared/backbones is absent")
+def test_the_tool_names_its_folders_by_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["shared_networks.py", str(BACKBONES), str(tmp_path)])
+    shared_networks.main()
+    found = split_table.ways(tmp_path)
+    assert {name: model for name, model in found.items() if model} == {
+        name: str(tmp_path / name) for name in ("gradcam", "segment")
+    }
+    assert {p.name for p in tmp_path.iterdir()} == {"gradcam", "segment"}
+    with pytest.raises(SystemExit, match="has no folder gradcam"):
+        split_table.ways(tmp_path / "elsewhere")
