@@ -256,6 +256,7 @@ def test_unreadable_maps_are_named(tmp_path: Path) -> None:
     ("options", "word"),
     [
         ({"saliency": "guess"}, "saliency guess: choose spectral"),
+        ({"saliency": "map.png"}, "segment, or file:PATH"),
         ({"saliency_model": "x"}, "a saliency model needs"),
         ({"saliency": "spectral", "saliency_model": "x"}, "takes no model"),
         ({"saliency_strength": -1.0}, "must be in"),

@@ -179,10 +179,12 @@ def parse_box(text: str) -> Box:
 
 def _check_regions(options: EncodeOptions) -> None:
     """UsageError for wishes that no picture could meet; nothing is computed."""
-    from gancodec.saliency import check_method, check_names  # decoders need neither
+    from gancodec.saliency import METHODS, check_method, check_names  # decoders need none
 
     check_names(options.protect)
     if isinstance(options.saliency, str) and not options.saliency.startswith(FROM_FILE):
+        if options.saliency not in METHODS:
+            raise UsageError(f"saliency {options.saliency}: choose {', '.join(METHODS)}, or file:PATH")
         check_method(options.saliency, options.saliency_model)
     elif options.saliency_model is not None:
         raise UsageError("a saliency model needs a saliency method that takes one")
