@@ -1,6 +1,6 @@
 """What ``--roi`` and ``--saliency`` gain and cost at equal bytes. Writes build/bench/regions.md.
 
-    python benchmarks/bench_regions.py [--shared ../shared] [--output docs/results/regions.md] [--nets FOLDER]
+    python tools/regions.py [--shared ../shared] [--output docs/results/regions.md] [--nets FOLDER]
 
 Every figure is of real files of the default model. Files that are compared have the same number of bytes within 0.5 %:
 where the rate search lands farther away, the target is moved and the picture coded again.
@@ -246,7 +246,7 @@ PAGE = """# Regions and saliency at equal bytes: {model}
 
 ```
 python tools/shared_networks.py ../shared/backbones NETS
-python benchmarks/bench_regions.py --nets NETS --output docs/results/regions.md
+python tools/regions.py --nets NETS --output docs/results/regions.md
 ```
 
 Changes against the plain file of the same picture at {rate:g} bpp and of the same size (within {equal:g} %, or as
