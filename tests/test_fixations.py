@@ -228,12 +228,13 @@ def test_scores_of_a_perfect_and_of_a_constant_map() -> None:
     assert saliency_scores.score(enlarged.T, smooth._replace(seen=scene.seen.T, density=smooth.density.T))[2] > 0.99
 
 
-def test_products_of_the_best() -> None:
-    """The best of each kind by NSS; none where a kind or the centre is missing."""
+def test_the_best_network_is_multiplied() -> None:
+    """The best by NSS; none where networks or the centre are missing."""
     low, high = np.zeros((5, 3)), np.ones((5, 3))
-    rows = [Row("center", high, 0.1), Row("spectral", low, 0.1), Row("fine", high, 0.2), Row("gradcam", low, 0.3)]
-    assert saliency_scores.best(rows) == ["fine", "gradcam"]
-    assert saliency_scores.best(rows[:2]) == ["spectral"]
+    rows = [Row("center", high, 0.1), Row("fine", 2 * high, 0.2), Row("gradcam", low, 0.3), Row("segment", high, 0.3)]
+    assert saliency_scores.best(rows) == ["segment"]
+    assert saliency_scores.best(rows[:3]) == ["gradcam"]
+    assert saliency_scores.best(rows[:2]) == []
     assert saliency_scores.best(rows[1:]) == []
 
 
@@ -246,7 +247,7 @@ def test_what_cannot_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saliency_scores, "saliency_map", fake)
     scenes = [_scene(seed) for seed in range(3)]
     methods = saliency_scores.methods_of({"gradcam": Path("g"), "sam2": Path("sam")})
-    assert list(methods) == ["none", "center", "spectral", "fine", "combined", "gradcam", "sam2"]
+    assert list(methods) == ["none", "center", "spectral", "fine", "combined", "spectral-center", "gradcam", "sam2"]
     assert (methods["sam2"](scenes[0].rgb) == 1).all()
     assert (saliency_scores.product(methods["sam2"], methods["center"])(scenes[0].rgb) == 0.5).all()
     rows, absent = saliency_scores.measure(scenes, {name: methods[name] for name in ("fine", "gradcam")})

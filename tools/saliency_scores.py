@@ -29,7 +29,8 @@ from gancodec.types import FloatArray
 
 SHARED = Path(__file__).parents[2] / "shared"
 OUTPUT = Path("build/bench/saliency.md")
-PRIORS, BOTTOM_UP, NETWORKS = ("none", "center"), ("spectral", "fine", "combined"), ("gradcam", "segment", "sam2")
+PRIORS, BOTTOM_UP = ("none", "center"), ("spectral", "fine", "combined", "spectral-center")
+NETWORKS = ("gradcam", "segment", "sam2")
 REFERENCE = "spectral"  # of the times
 RESAMPLES, SEED = 5000, 0  # of the bootstrap
 
@@ -108,10 +109,10 @@ def problem(method: Method, rgb: Pixels) -> str:
 
 
 def best(rows: Iterable[Row]) -> list[str]:
-    """The best bottom-up method and the best network, by NSS; none where there is no `center` to go with them."""
+    """The best network, by NSS; none where there is no network, or no `center` to go with it."""
     means = {row.method: row.scores[:, 1].mean() for row in rows}
-    kinds = [[name for name in kind if name in means] for kind in (BOTTOM_UP, NETWORKS)]
-    return [max(kind, key=lambda name: means[name]) for kind in kinds if kind and "center" in means]
+    found = [name for name in NETWORKS if name in means and "center" in means]
+    return [max(found, key=lambda name: means[name])] if found else []
 
 
 def product(first: Method, second: Method) -> Method:
@@ -216,9 +217,9 @@ medians on one thread, libraries and networks loaded.
 - AUC-Judd: chance that a fixated pixel is more salient than another, 0.5 by guessing. NSS: saliency at fixations in
   standard deviations, 0 by guessing. CC: correlation with the density of fixations. Definitions and what differs from
   the MIT code: `gancodec/evaluate/fixations.py`.
-- "x center": the best bottom-up method and the best network, by NSS on these pictures, times `center`. People look at
-  the middle of photographs, where photographers put what matters; what a method adds to that is its distance from
-  `center`.
+- "x center": the best network, by NSS on these pictures, times `center`, as `spectral-center` is `spectral` times
+  `center`. People look at the middle of photographs, where photographers put what matters; what a method adds to that
+  is its distance from `center`.
 - (fixation density) is the map of these very fixations: no method can be expected to reach it.
 - F-measure and MAE are scores against masks of objects. The truth here is where eyes rested, which covers no object,
   so they do not fit and are not given.
