@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gancodec import metrics, weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, priority
 from gancodec.evaluate import codecs
+from gancodec.evaluate.tables import plain_markdown
 from gancodec.saliency import protection_map
 from gancodec.types import FloatArray, Picture
 
@@ -173,11 +174,6 @@ def avif(case: Case, bpp: float) -> tuple[Pixels, int]:
     return codec.decode(coded.data), len(coded.data)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-
-
 def compare(cases: list[Case], coder: Coder) -> list[str]:
     """Table of all regions and rates: without, with, and AVIF."""
     rows = []
@@ -190,7 +186,7 @@ def compare(cases: list[Case], coder: Coder) -> list[str]:
             rows.append([f"{bpp:g}", name, *summary(having)])
         rows.append([f"{bpp:g}", "outside", *summary([[quality.outside for quality in run] for run in runs])])
         rows.append([f"{bpp:g}", "size", "", f"within {100 * off[0]:.2f} %", f"within {100 * off[1]:.1f} %", ""])
-    return table(["bpp", "where", "without", "with --protect", "AVIF", "PSNR higher with"], rows)
+    return plain_markdown(["bpp", "where", "without", "with --protect", "AVIF", "PSNR higher with"], rows)
 
 
 def summary(runs: list[list[tuple[float, float]]]) -> list[str]:
@@ -211,7 +207,7 @@ def strengths(groups: dict[str, list[Case]], coder: Coder) -> list[str]:
             outside = [np.subtract(b.outside, a.outside) for a, b in pairs]
             cells += [f"{d[0]:+.2f} / {d[1]:+.4f}" for d in (np.mean(within, axis=0), np.mean(outside, axis=0))]
         rows.append([f"{strength:g}", *cells])
-    return table(["logits", *(f"{name}, {where}" for name in groups for where in ("within", "outside"))], rows)
+    return plain_markdown(["logits", *(f"{name}, {where}" for name in groups for where in ("within", "outside"))], rows)
 
 
 def recall(data: Path, note: Callable[[str], None]) -> list[str]:
@@ -228,7 +224,7 @@ def recall(data: Path, note: Callable[[str], None]) -> list[str]:
                 shares += [float(found[inside(found.shape, sign.box)].mean()) for sign in signs]
             cells.append(f"{100 * np.mean(shares):.0f} %")
         rows.append([label, *cells])
-    return table(["rendered text", *(f"{size} px" for size in SIZES)], rows)
+    return plain_markdown(["rendered text", *(f"{size} px" for size in SIZES)], rows)
 
 
 def detectors(data: Path, note: Callable[[str], None]) -> list[str]:
@@ -246,7 +242,7 @@ def detectors(data: Path, note: Callable[[str], None]) -> list[str]:
         where = ", ".join(f"{k} ({100 * v.mean():.1f} %)" for k, v in marked.items() if v.any())
         area = 100 * np.mean([v.mean() for v in marked.values()])
         rows.append([name, f"{area:.2f} %", where, f"{1000 * statistics.median(times):.0f} ms"])
-    return table(["detector", "area marked, mean of 24", "pictures", "median time"], rows)
+    return plain_markdown(["detector", "area marked, mean of 24", "pictures", "median time"], rows)
 
 
 def crops(cases: Iterable[Case], coder: Coder, folder: Path) -> list[str]:

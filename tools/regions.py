@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from gancodec.codec import Box, DecodeOptions, EncodeOptions, decode_bytes, prio
 from gancodec.codec.api import encode_with
 from gancodec.codec.tunable import TunableCodec
 from gancodec.evaluate.quality import Meter
+from gancodec.evaluate.tables import plain_markdown
 from gancodec.types import Picture
 
 Pixels = NDArray[np.uint8]
@@ -120,7 +121,7 @@ def regions(data: Path, coder: Coder, note: Note) -> list[str]:
                 f"{100 * max(abs(g.size) for g in found):.2f} %",
             ]
         )
-    return table(["box", "strength", "inside", "least", "1 dB or more", "outside", "size within"], rows)
+    return plain_markdown(["box", "strength", "inside", "least", "1 dB or more", "outside", "size within"], rows)
 
 
 def ways(nets: Path | None) -> dict[str, dict[str, str]]:
@@ -167,7 +168,7 @@ def saliency(data: Path, coder: Coder, nets: Path | None, every: int, note: Note
                 f"{100 * max(abs(g.size) for g in found):.2f} %",
             ]
         )
-    return table(["map", "strength", "where people look", "PSNR up in", "whole picture", "size within"], rows)
+    return plain_markdown(["map", "strength", "where people look", "PSNR up in", "whole picture", "size within"], rows)
 
 
 def whole(shared: Path, coder: Coder, note: Note) -> list[str]:
@@ -178,11 +179,10 @@ def whole(shared: Path, coder: Coder, note: Note) -> list[str]:
         note(f"whole of {path.stem}")
         rgb = np.asarray(Image.open(path).convert("RGB"))
         plain = coder.plain(rgb)
-        size = len(plain)
         files = {("none", 0.0): plain}
         for strength in WHOLE_STRENGTHS:
             asked = EncodeOptions(saliency=WHOLE, saliency_strength=strength)
-            files[WHOLE, strength] = coder.equal(rgb, size, asked)
+            files[WHOLE, strength] = coder.equal(rgb, len(plain), asked)
         for way, data in files.items():
             found = [meter.measure(rgb, decode_bytes(data, DecodeOptions(realism=r)).rgb) for r in (0.0, None)]
             cells = [float(figures[column] or 0) for figures in found for column in WHOLE_COLUMNS]
@@ -193,12 +193,7 @@ def whole(shared: Path, coder: Coder, note: Note) -> list[str]:
         faithful = f"{psnr:.2f} / {similarity:.4f} / {distance:.4f}"
         natural = f"{psnr2:.2f} / {similarity2:.4f} / {distance2:.4f}"
         rows.append([method, f"{strength:g}", faithful, natural])
-    return table(["map", "strength", "realism 0", "default realism"], rows)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return plain_markdown(["map", "strength", "realism 0", "default realism"], rows)
 
 
 def main() -> int:

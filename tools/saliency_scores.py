@@ -24,6 +24,7 @@ from PIL import Image
 
 from gancodec.errors import GicError
 from gancodec.evaluate.fixations import auc_judd, correlation, fixated, nss
+from gancodec.evaluate.tables import plain_markdown
 from gancodec.saliency import saliency_map
 from gancodec.types import FloatArray
 
@@ -129,7 +130,7 @@ def table(rows: Iterable[Row], reference: float | None) -> list[str]:
         cells.append("" if row.seconds is None else f"{1000 * row.seconds:.1f}")
         cells.append("" if row.seconds is None or not reference else f"{row.seconds / reference:.1f}")
         body.append([row.method, *cells])
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
+    return plain_markdown(head, body)
 
 
 def interval(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from PIL import Image
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, priority, split
 from gancodec.container.spec import CELL
 from gancodec.evaluate.quality import ssim
+from gancodec.evaluate.tables import plain_markdown
 from gancodec.metrics import psnr
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Picture
@@ -127,11 +128,6 @@ def row(name: str, found: Sequence[Figures]) -> list[str]:
     ]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-
-
 def ways(nets: Path | None) -> dict[str, str | None]:
     """Saliency methods that can be run here, with their networks."""
     found: dict[str, str | None] = dict.fromkeys(("spectral", "fine", "combined", "spectral-center", "center"))
@@ -169,9 +165,9 @@ def main() -> int:
     page = PAGE.format(
         count=len(names),
         held_out=sum(not name.startswith("train/") for name in names),
-        paper="\n".join(table(PAPER_HEAD, [[name, *cells] for name, cells in PAPER.items()])),
-        methods="\n".join(table(HEAD, by_method)),
-        factors="\n".join(table(["factor", *HEAD[1:]], by_factor)),
+        paper="\n".join(plain_markdown(PAPER_HEAD, [[name, *cells] for name, cells in PAPER.items()])),
+        methods="\n".join(plain_markdown(HEAD, by_method)),
+        factors="\n".join(plain_markdown(["factor", *HEAD[1:]], by_factor)),
         factor=FACTOR,
         quality=split.QUALITY,
     )
