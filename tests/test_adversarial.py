@@ -306,6 +306,33 @@ def test_torchrun_takes_the_steps_of_two_workers(data: Path, tmp_path: Path) -> 
     assert [k for k in a if k.startswith("net.") and not torch.equal(a[k], alone[k])], "the second process took part"
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed in /proc")
+def test_the_threads_of_a_group_end_with_the_training(data: Path, tmp_path: Path) -> None:
+    """A thread of gloo that lives on into the interpreter's end takes the process down with it, now and then."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from gancodec.train import loop; from gancodec.train.command import main\n"
+        "def threads(): return [(t / 'comm').read_text().strip() for t in Path('/proc/self/task').iterdir()]\n"
+        "end = loop._leave\n"
+        "def leave(): print('during', *threads()); end()\n"
+        "loop._leave = leave; main(sys.argv[1:]); print('after', *threads())\n"
+    )
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    words = ["gic1-tiny-s1", "--data", str(data), "--steps", "1", "--out", str(tmp_path), "--distributed"]
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        env=os.environ | alone,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    during, after = (line for line in ran.stdout.splitlines() if line.startswith(("during", "after")))
+    assert "gloo" in during
+    assert "gloo" not in after
+
+
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_losses_are_plotted(third: Path, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("matplotlib")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # see _leave
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
@@ -107,6 +108,11 @@ def _join_torchrun(job: Job) -> None:
 
 
 def _leave() -> None:
+    """Wait for the others, then end the group's threads: one that outlives the interpreter aborts the process.
+
+    torch.distributed.nn, which optimisers import, keeps the group that exists at its import as a default argument for
+    good. Imported before there is one, it keeps none, and destroying the group ends its threads.
+    """
     dist.barrier()
     dist.destroy_process_group()
 
