@@ -210,19 +210,25 @@ def our_cases(device: str, n: float) -> tuple[dict[str, Callable[[], object]], R
     from gancodec.container import read_header
     from gancodec.imageio import from_image
     from gancodec.models.config import SUBLEVELS
+    from gancodec.tiling import Area
+    from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
 
     picture = from_image(photograph(SIZE))
     options = EncodeOptions(n=n, device=device)
     coded = encode_picture(picture, options)
     codec = TunableCodec(weights.get(None), device)
-    level = (read_symbols(coded.data).levels + read_header(coded.data)[0].level_shift / SUBLEVELS).astype(np.float64)
+    level = (read_symbols(coded.data).levels + read_header(coded.data)[0].level_shift / SUBLEVELS).astype(np.float32)
     latent = codec.analyse(picture.rgb).omega
+
+    def source(area: Area) -> tuple[FloatArray, FloatArray]:
+        return latent[area.sites(LATENT_STRIDE)], level[area.sites(BLOCK)]
+
     whole, networks = zip(*OURS.values(), strict=True)
     cases: dict[str, Callable[[], object]] = {
         whole[0]: lambda: encode_picture(picture, options),
         whole[1]: lambda: decode_bytes(coded.data, DecodeOptions(device=device)),
         networks[0]: lambda: codec.network.analyse(picture.rgb),
-        networks[1]: lambda: codec.network.synthesise(latent, level, picture.geometry, 0.0),
+        networks[1]: lambda: codec.network.synthesise(source, picture.geometry, 0.0),
     }
     return cases, {"n": n, "bytes": len(coded.data), "bpp": coded.bpp}
 

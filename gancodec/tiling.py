@@ -4,23 +4,68 @@ bounded memory."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import EllipsisType
 from typing import NamedTuple
 
 
+class Area(NamedTuple):
+    """Half-open box of pixels."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def slices(self, stride: int = 1) -> tuple[slice, slice]:
+        """Rows and columns of a grid with a site every `stride` pixels; the box lies on multiples of `stride`."""
+        rows, columns = ((a // stride, b // stride) for a, b in ((self.top, self.bottom), (self.left, self.right)))
+        return slice(*rows), slice(*columns)
+
+    def sites(self, stride: int) -> tuple[EllipsisType, slice, slice]:
+        """The same, of the last two axes of an array."""
+        return (..., *self.slices(stride))
+
+    def seen_from(self, other: Area) -> Area:
+        """The same box in coordinates that start at the corner of `other`."""
+        return Area(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
+
+    def common(self, other: Area) -> Area | None:
+        """What both boxes cover; None where that is nothing."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        return Area(top, bottom, left, right) if top < bottom and left < right else None
+
+    def grown(self, step: int) -> Area:
+        """The smallest box on multiples of `step` that holds this one."""
+        return Area(
+            self.top // step * step,
+            -(-self.bottom // step) * step,
+            self.left // step * step,
+            -(-self.right // step) * step,
+        )
+
+
 class Tile(NamedTuple):
-    """Half-open pixel boxes (top, bottom, left, right): what to compute, and the part of it to keep."""
+    """What to compute, and the part of it to keep."""
 
-    outer: tuple[int, int, int, int]
-    inner: tuple[int, int, int, int]
+    outer: Area
+    inner: Area
 
 
-def cover(height: int, width: int, side: int, halo: int) -> Iterator[Tile]:
-    """Cover height x width by tiles that keep at most side x side and see `halo` more on each side that has more.
+def cover(height: int, width: int, side: int, halo: int, part: Area | None = None) -> Iterator[Tile]:
+    """Cover height x width, or `part` of it, by tiles that keep at most side x side and see `halo` more on each side
+    that has more.
 
-    All boxes lie on multiples of 64 where height, width, side and halo do. Inner boxes partition the picture.
+    Row by row from the top. All boxes lie on multiples of 64 where the arguments do. Inner boxes partition the part.
     """
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            bottom, right = min(top + side, height), min(left + side, width)
-            outer = (max(top - halo, 0), min(bottom + halo, height), max(left - halo, 0), min(right + halo, width))
-            yield Tile(outer, (top, bottom, left, right))
+    part = part or Area(0, height, 0, width)
+    for top in range(part.top, part.bottom, side):
+        for left in range(part.left, part.right, side):
+            inner = Area(top, min(top + side, part.bottom), left, min(left + side, part.right))
+            outer = Area(
+                max(inner.top - halo, 0),
+                min(inner.bottom + halo, height),
+                max(inner.left - halo, 0),
+                min(inner.right + halo, width),
+            )
+            yield Tile(outer, inner)

@@ -69,7 +69,7 @@ def test_size_is_hit_from_below_and_the_encoder_runs_once(share: float, monkeypa
     target = int(share * len(encode_picture(rgb).data))
     runs = []
     analyse = TunableCodec.analyse
-    monkeypatch.setattr(TunableCodec, "analyse", lambda self, x: runs.append(1) or analyse(self, x))
+    monkeypatch.setattr(TunableCodec, "analyse", lambda self, *given: runs.append(1) or analyse(self, *given))
     coded = encode_picture(rgb, EncodeOptions(size=target))
     assert 0.985 * target <= len(coded.data) <= target
     assert coded.probes <= 8
@@ -264,11 +264,11 @@ def test_out_of_gpu_memory_goes_on_with_the_cpu(monkeypatch: pytest.MonkeyPatch)
     expected = net.analyse(picture(64, 64))
     work, failed = net._analyse, []
 
-    def fail_once(rgb: np.ndarray) -> object:
+    def fail_once(*given: object) -> object:
         if not failed:
             failed.append(1)
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return work(rgb)
+        return work(*given)
 
     monkeypatch.setattr(net, "_analyse", fail_once)
     with pytest.warns(RuntimeWarning, match="going on with the CPU"):

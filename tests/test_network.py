@@ -17,7 +17,7 @@ from gancodec.models.blocks import ResidualBlock
 from gancodec.types import Geometry
 from tests.conftest import needs_weights
 from tests.test_onnx import two_ended
-from tests.tiny import picture
+from tests.tiny import held, picture
 
 
 def test_a_half_block_rounds_its_correction_only() -> None:
@@ -37,7 +37,7 @@ def pixels(net: Network, fast: bool, realism: float, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(network, "fast_bfloat16", lambda: fast)
     geometry = Geometry(width=300, height=170)
     latent = np.round(net.analyse(picture(170, 300))[0] * 4) / 4
-    return net.synthesise(latent, np.linspace(0, 31, 15).reshape(3, 5), geometry, realism)
+    return net.synthesise(held(latent, np.linspace(0, 31, 15).reshape(3, 5)), geometry, realism)
 
 
 def test_every_realism_has_its_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_the_shipped_model_stays_within_one_step(
             found = []
             for fast, net in nets.items():
                 monkeypatch.setattr(network, "fast_bfloat16", lambda fast=fast: fast)
-                found.append(net.synthesise(analysis.omega, level, geometry, realism).astype(int))
+                found.append(net.synthesise(held(analysis.omega, level), geometry, realism).astype(int))
             assert np.abs(found[0] - found[1]).max() == 1, (n, realism)  # 0 would be the same code twice
 
 

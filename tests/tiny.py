@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
+from gancodec.codec.network import Source
 from gancodec.models.config import MODELS
+from gancodec.tiling import Area
 from gancodec.train.data import HELD_OUT
 from gancodec.train.freeze import freeze
 from gancodec.train.perceptual import Squeeze, Vgg19
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import Trained
+from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
 from gancodec.weights import Weights
 
 RECIPE = "gic1-tiny-s2"
@@ -32,6 +35,15 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     rgb[height // 3 : height // 2, width // 4 : width // 2] += 60
     rgb[: height // 4, : width // 4] += rng.normal(0, 25, (height // 4, width // 4, 3))
     return np.clip(rgb, 0, 255).astype(np.uint8)
+
+
+def held(latent: FloatArray, level: NDArray[np.floating]) -> Source:
+    """What the generator asks for its input, of arrays of a whole picture: latents (K, h, w) and levels (hb, wb)."""
+
+    def source(area: Area) -> tuple[FloatArray, FloatArray]:
+        return latent[area.sites(LATENT_STRIDE)], level[area.sites(BLOCK)].astype(np.float32)
+
+    return source
 
 
 ODD_PICTURES: dict[str, NDArray[np.uint8]] = {

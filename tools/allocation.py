@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gancodec import container, imageio, weights
 from gancodec.codec.api import EncodeOptions, decode_with, encode_with
 from gancodec.codec.tunable import Analysis, TunableCodec
+from gancodec.codec.view import Progress
 from gancodec.evaluate.distribution import distances, extractor
 from gancodec.evaluate.quality import Meter
 from gancodec.saliency import saliency_map
@@ -37,9 +38,9 @@ class Steered(TunableCodec):
 
     rule: Rule
 
-    def analyse(self, rgb: Pixels) -> Analysis:
+    def analyse(self, rgb: Pixels, progress: Progress | None = None) -> Analysis:
         """As the model does, but for the importance."""
-        analysis = super().analyse(rgb)
+        analysis = super().analyse(rgb, progress)
         return analysis._replace(importance=self.rule(analysis.importance, rgb).astype(np.float32))
 
 

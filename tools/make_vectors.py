@@ -25,6 +25,7 @@ from gancodec import container
 from gancodec.codec import Box, split
 from gancodec.codec.api import EncodeOptions, decode_bytes, encode_picture, encode_with, read_symbols
 from gancodec.codec.tunable import Analysis, TunableCodec, coder_name
+from gancodec.codec.view import Progress
 from gancodec.container.header import Cursor
 from gancodec.entropy.coder import Coder
 from gancodec.entropy.huffman import HuffmanReader
@@ -80,9 +81,9 @@ class Scaled(TunableCodec):
 
     factor = 1.0
 
-    def analyse(self, rgb: Pixels) -> Analysis:
+    def analyse(self, rgb: Pixels, progress: Progress | None = None) -> Analysis:
         """Scaled latents and hyper-latents."""
-        omega, hyper, importance = super().analyse(rgb)
+        omega, hyper, importance = super().analyse(rgb, progress)
         return Analysis(omega * np.float32(self.factor), hyper * np.float32(self.factor), importance)
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancodec import container
-from gancodec.codec import rate, split
+from gancodec.codec import rate, split, tiled
 from gancodec.codec.curve import TunabilityCurve
-from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size
+from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size, view_of
 from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
-from gancodec.container import MAX_PIXELS, Container, Header
+from gancodec.codec.view import Progress, View
+from gancodec.container import MAX_PIXELS, Container, Header, Tiles
 from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError
 from gancodec.models.config import SUBLEVELS
@@ -62,10 +63,16 @@ class Encoded(NamedTuple):
     notices: tuple[str, ...]
 
 
-def encode_picture(picture: Picture, options: EncodeOptions | None = None, asked: Wishes | None = None) -> Encoded:
+def encode_picture(
+    picture: Picture,
+    options: EncodeOptions | None = None,
+    asked: Wishes | None = None,
+    progress: Progress | None = None,
+) -> Encoded:
     """Encode a picture to the bytes of a .gic file.
 
-    `asked` are the maps of `options`, where they are known already.
+    `asked` are the maps of `options`, where they are known already. `progress` is told of the tiles that the encoder's
+    network has done, which is most of the work.
 
     Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` or `saliency` lack a
     package, UnreadablePicture for a map that cannot be read, and TargetMissed under `strict`.
@@ -73,34 +80,41 @@ def encode_picture(picture: Picture, options: EncodeOptions | None = None, asked
     options = options or EncodeOptions()
     if options.profile == "split":
         return _encode_split(picture, options, asked)
-    return encode_with(TunableCodec(get(options.model), options.device), picture, options, asked)
+    return encode_with(TunableCodec(get(options.model), options.device), picture, options, asked, progress)
 
 
-def encode_with(codec: TunableCodec, picture: Picture, options: EncodeOptions, asked: Wishes | None = None) -> Encoded:
+def encode_with(
+    codec: TunableCodec,
+    picture: Picture,
+    options: EncodeOptions,
+    asked: Wishes | None = None,
+    progress: Progress | None = None,
+) -> Encoded:
     """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
     from gancodec.codec import priority  # saliency, which decoders do without
 
     target = target_size(options, picture.geometry)
     asked = asked or priority.wishes(picture.rgb, options)
-    analysis = codec.analyse(picture.rgb)
+    analysis = codec.analyse(picture.rgb, progress)
     importance = priority.biased(analysis.importance, asked, options.saliency_strength)
     analysis = analysis._replace(importance=importance)
     info = codec.weights.info
-    streams: dict[tuple[float, int], tuple[bytes, int]] = {}
+    streams: dict[tuple[float, int], tiled.Streams] = {}
     fixed = _fixed_size(picture, _header(picture, info, 0.0, 0, options), options)
 
     def size_at(n: float, deadzone: int = 0) -> int:
-        stream = codec.code(analysis, picture.geometry, n, options.entropy, deadzone)
-        streams[n, deadzone] = stream.data, stream.level_shift
-        return fixed + container.chunk_size(len(stream.data)) - container.chunk_size(0)
+        coded = tiled.encode(codec, analysis, picture.geometry, n, options.entropy, deadzone)
+        streams[n, deadzone] = coded
+        return fixed + container.image_size(len(coded.image), coded.tiles) - container.chunk_size(0)
 
     if target is None:
         n = options.n or 0.0
         found = rate.Found(n, size_at(n), 1, True)
     else:
         found = _search(size_at, target, fixed, picture.geometry, info)
-    image, level_shift = streams[found.n, found.trim]
-    data = _wrap(image, picture, _header(picture, info, found.n, level_shift, options), options)
+    coded = streams[found.n, found.trim]
+    header = _header(picture, info, found.n, coded.level_shift, options)
+    data = _wrap(coded.image, picture, header, options, coded.tiles)
     return _encoded(data, found.n, found, target, picture, options)
 
 
@@ -181,19 +195,20 @@ def _fixed_size(picture: Picture, header: Header, options: EncodeOptions) -> int
     return len(_wrap(b"", picture, header, options))
 
 
-def _wrap(image: bytes, picture: Picture, header: Header, options: EncodeOptions) -> bytes:
+def _wrap(image: bytes, picture: Picture, header: Header, options: EncodeOptions, tiles: Tiles | None = None) -> bytes:
     """File around the data of an IMAGE chunk."""
     exif, xmp = (None if {k, "all"} & set(options.strip) else getattr(picture, k) for k in STRIPPABLE)
     alpha = None if picture.alpha is None else np.diff(picture.alpha, axis=0, prepend=np.uint8(0)).tobytes()
-    return container.write(Container(header, image, alpha, picture.icc, exif, xmp))
+    return container.write(Container(header, image, alpha, picture.icc, exif, xmp, tiles=tiles))
 
 
-def _unwrap(parsed: Container, rgb: NDArray[np.uint8], comment: str | None = None) -> Picture:
-    """Picture of decoded pixels and what else the file holds."""
+def _unwrap(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str | None = None) -> Picture:
+    """Picture of the decoded pixels of a view and what else the file holds."""
     alpha = None
     if parsed.alpha is not None:
-        rows = np.frombuffer(parsed.alpha, np.uint8).reshape(rgb.shape[:2])
-        alpha = np.cumsum(rows, axis=0, dtype=np.uint8)  # modulo 256, as the differences were
+        differences = np.frombuffer(parsed.alpha, np.uint8).reshape(parsed.header.height, parsed.header.width)
+        # modulo 256, as the differences were
+        alpha = view.taken_from(np.cumsum(differences[: view.touched.bottom], axis=0, dtype=np.uint8))
     return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
 
 
@@ -212,29 +227,28 @@ def _codec_of(header: Header, model: str | None, device: str) -> TunableCodec:
     return TunableCodec(get(info.name), device)
 
 
-def _read(parsed: Container, codec: TunableCodec) -> Symbols:
-    header = parsed.header
-    return codec.read(parsed.image, _geometry(header), header.level_shift, coder_name(header.coder))
-
-
 def _geometry(header: Header) -> Geometry:
     return Geometry(width=header.width, height=header.height)
 
 
-def decode_bytes(data: bytes, options: DecodeOptions | None = None) -> Picture:
-    """Decode the bytes of a .gic file.
+def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Progress | None = None) -> Picture:
+    """Decode the bytes of a .gic file, or the region of it that `options` name.
+
+    `progress` is told of the tiles that are done.
 
     Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
     """
     options = options or DecodeOptions()
     parsed = container.read(data, max_pixels=options.max_pixels)
+    view = view_of(options, _geometry(parsed.header))
     if parsed.header.codec == split.CODEC_ID:
         if options.model is not None:
             raise UsageError(f"model {options.model}: files of the split codec have none")
         realism_of(options.realism, None)
-        return _unwrap(parsed, split.decode(parsed.image, _geometry(parsed.header), parsed.header.coder))
+        rgb = split.decode(parsed.image, _geometry(parsed.header), parsed.header.coder)
+        return _unwrap(parsed, view.taken_from(rgb), view)
     codec = _codec_of(parsed.header, options.model, options.device)
-    return decode_with(parsed, codec, realism_of(options.realism, codec.weights.info))
+    return decode_with(parsed, codec, realism_of(options.realism, codec.weights.info), view, progress)
 
 
 def realism_of(asked: float | None, info: ModelInfo | None) -> float:
@@ -249,17 +263,26 @@ def realism_of(asked: float | None, info: ModelInfo | None) -> float:
     return asked
 
 
-def decode_with(parsed: Container, codec: TunableCodec, realism: float = 0.0) -> Picture:
+def decode_with(
+    parsed: Container,
+    codec: TunableCodec,
+    realism: float = 0.0,
+    view: View | None = None,
+    progress: Progress | None = None,
+) -> Picture:
     """Decode a parsed file with a codec at hand."""
-    rgb = codec.synthesise(_read(parsed, codec), parsed.header.level_shift, _geometry(parsed.header), realism)
-    return _unwrap(parsed, rgb, SYNTHETIC_NOTE.format(realism=realism) if realism > 0 else None)
+    reader = tiled.Reader(codec, parsed)
+    view = view or View.whole(reader.geometry)
+    reader.check_first()
+    rgb = codec.network.synthesise(reader, reader.geometry, realism, view, progress)
+    return _unwrap(parsed, rgb, view, SYNTHETIC_NOTE.format(realism=realism) if realism > 0 else None)
 
 
 def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
     """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does, and
     UnsupportedFile for files of the split codec."""
     parsed = container.read(data, max_pixels=max_pixels)
-    return _read(parsed, _codec_of(parsed.header, None, "cpu"))
+    return tiled.Reader(_codec_of(parsed.header, None, "cpu"), parsed).symbols()
 
 
 class Allocation(NamedTuple):
@@ -273,10 +296,9 @@ class Allocation(NamedTuple):
 def read_allocation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Allocation:
     """Levels and coded bits per block of a .gic file, without torch. Raises as `read_symbols` does."""
     parsed = container.read(data, max_pixels=max_pixels)
-    codec = _codec_of(parsed.header, None, "cpu")
-    symbols, shift = _read(parsed, codec), parsed.header.level_shift
-    bits = codec.block_bits(parsed.image, _geometry(parsed.header), shift, coder_name(parsed.header.coder))
-    return Allocation(symbols.levels.astype(np.int64) * SUBLEVELS + shift, bits)
+    reader = tiled.Reader(_codec_of(parsed.header, None, "cpu"), parsed)
+    levels = reader.symbols().levels.astype(np.int64) * SUBLEVELS + parsed.header.level_shift
+    return Allocation(levels, reader.block_bits())
 
 
 def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
@@ -284,8 +306,9 @@ def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     parsed = container.read(data, max_pixels=max_pixels)
     if parsed.header.codec == split.CODEC_ID:
         split.read_layers(parsed.image, _geometry(parsed.header), parsed.header.coder)
-    else:
-        _read(parsed, _codec_of(parsed.header, None, "cpu"))
+        return
+    for _ in tiled.Reader(_codec_of(parsed.header, None, "cpu"), parsed).each():
+        pass
 
 
 def encode(

@@ -14,17 +14,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gancodec.codec.view import Progress, View
 from gancodec.errors import MissingWeights, UsageError
 from gancodec.models.blocks import SLOPE, ResidualBlock
 from gancodec.models.config import MODELS
 from gancodec.models.tunable import Generator, TunableModel
-from gancodec.tiling import cover
+from gancodec.tiling import Area, cover
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry
 from gancodec.weights import Weights
 
 Result = TypeVar("Result")
-TILE = 1536  # side of what a tile keeps, in pixels
-HALO = 320  # more than the reach of encoder and generator, a multiple of 64
+# Latents (K, h, w) with gains undone and levels (hb, wb) in [0, L-1], both float32 and contiguous, of an area on
+# multiples of 64.
+Source = Callable[[Area], tuple[FloatArray, FloatArray]]
+TILE = 2048  # side of what a tile keeps, in pixels
+ENCODER_HALO = 128  # more than the reach of encoder, masker and hyper-encoder, a multiple of 64
+# Not quite the reach of the generator, whose far end weighs nothing: what is cut off moves pixels of released models by
+# less than 0.01 of 255 (tests/test_tiling.py), and would make tiles a third larger.
+GENERATOR_HALO = 192
 QUARTER = 4  # pixels per site of the generator's noise
 
 
@@ -60,6 +67,26 @@ def with_half_trunk(generator: Generator) -> Generator:
     return generator
 
 
+def reduced(generator: Generator, factor: int) -> Generator:
+    """Make `generator` give the means of factor x factor pixels (1, 2, 4 or 8); returns it.
+
+    A mean of what a convolution makes is what the mean of its kernels makes: the last one then has fewer outputs.
+    """
+    if factor == 1:
+        return generator
+    last: nn.Conv2d = generator.to_rgb[0]  # type: ignore[assignment]
+    inner = min(factor, QUARTER)  # of the sub-pixels, which lie in the channels
+    left = QUARTER // inner
+    shape = (3, left, inner, left, inner)
+    weight = last.weight.detach().reshape(*shape, *last.weight.shape[1:]).mean((2, 4)).flatten(0, 2)
+    layer = nn.Conv2d(last.in_channels, len(weight), last.kernel_size, padding=last.padding, device="meta")  # type: ignore[arg-type]
+    assert last.bias is not None
+    bias = last.bias.detach().reshape(shape).mean((2, 4)).flatten()
+    layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
+    generator.to_rgb = nn.Sequential(layer, nn.PixelShuffle(left), nn.AvgPool2d(factor // inner))
+    return generator
+
+
 class Network:
     """Networks of one model on one device. Out of CUDA memory, it goes on with the CPU and says so (a warning)."""
 
@@ -78,17 +105,27 @@ class Network:
             raise MissingWeights(f"model {weights.info.name}: weights do not fit the architecture")
         self.model = model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
-        self._prepared: tuple[float, torch.device, Generator] | None = None
+        self._prepared: tuple[tuple[float, int, torch.device], Generator] | None = None
 
-    def analyse(self, rgb: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def analyse(
+        self, rgb: NDArray[np.uint8], progress: Progress | None = None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(H, W, 3) uint8 to omega (K, h, w), hyper (Kh, hb, wb) and importance (hb, wb)."""
-        return self._guarded(self._analyse, rgb)
+        return self._guarded(self._analyse, rgb, progress)
 
     def synthesise(
-        self, latent: FloatArray, level: NDArray[np.float64], geometry: Geometry, realism: float
+        self,
+        source: Source,
+        geometry: Geometry,
+        realism: float,
+        view: View | None = None,
+        progress: Progress | None = None,
     ) -> NDArray[np.uint8]:
-        """Latents (K, h, w) with gains undone and levels (hb, wb) to (H, W, 3) uint8."""
-        return self._guarded(self._synthesise, latent, level, geometry, realism)
+        """Pixels (H, W, 3) uint8 of a picture, or of the `view` of it.
+
+        `source` is asked for no more than a few tiles at a time, from the top to the bottom.
+        """
+        return self._guarded(self._synthesise, source, geometry, realism, view or View.whole(geometry), progress)
 
     def _guarded(self, work: Callable[..., Result], *arguments: Any) -> Result:
         try:
@@ -102,55 +139,69 @@ class Network:
             with torch.inference_mode():
                 return work(*arguments)
 
-    def _analyse(self, rgb: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _analyse(self, rgb: NDArray[np.uint8], progress: Progress | None) -> tuple[FloatArray, FloatArray, FloatArray]:
         geometry = Geometry(width=rgb.shape[1], height=rgb.shape[0])
-        height, width = geometry.padded
-        padded = np.pad(rgb, ((0, height - rgb.shape[0]), (0, width - rgb.shape[1]), (0, 0)), mode="edge")
-        omega = torch.empty((1, self.model.config.latent_channels, *geometry.latent), device=self.device)
-        for tile in cover(height, width, TILE, HALO):
-            top, bottom, left, right = tile.outer
+        encoder, config = self.model.encoder, self.model.config
+        tiles = list(cover(*geometry.padded, TILE, ENCODER_HALO))
+        omega = torch.empty((1, config.latent_channels, *geometry.latent), device=self.device)
+        for done, tile in enumerate(tiles):
             # The batch axis comes first: added after permute, its stride hides from PyTorch that channels are last.
-            x = torch.from_numpy(padded[top:bottom, left:right])[None].to(self.device).permute(0, 3, 1, 2).float() / 255
-            part = self.model.encoder.latents(x)
-            t, b, u, v = (edge // LATENT_STRIDE for edge in tile.inner)
-            y, x0 = t - top // LATENT_STRIDE, u - left // LATENT_STRIDE
-            omega[:, :, t:b, u:v] = part[:, :, y : y + b - t, x0 : x0 + v - u]
-        hyper, importance = self.model.encoder.hyper(omega), self.model.masker(omega)
+            x = torch.from_numpy(_padded(rgb, tile.outer))[None].to(self.device).permute(0, 3, 1, 2).float() / 255
+            kept = tile.inner.seen_from(tile.outer)
+            omega[tile.inner.sites(LATENT_STRIDE)] = encoder.latents(x)[kept.sites(LATENT_STRIDE)]
+            if progress is not None:
+                progress(done + 1, len(tiles))
+        hyper = torch.empty((1, config.hyper_channels, *geometry.blocks), device=self.device)
+        scores = torch.empty((1, *geometry.blocks), device=self.device)
+        for tile in tiles:
+            z = omega[tile.outer.sites(LATENT_STRIDE)]
+            place, blocks = tile.inner.sites(BLOCK), tile.inner.seen_from(tile.outer).sites(BLOCK)
+            hyper[place] = encoder.hyper(z)[blocks]
+            scores[place] = self.model.masker.scores(z)[blocks]
+        importance = self.model.masker.standardise(scores)
         return tuple(v[0].float().cpu().numpy() for v in (omega, hyper, importance))  # type: ignore[return-value]
 
     def _synthesise(
-        self, latent: FloatArray, level: NDArray[np.float64], geometry: Geometry, realism: float
+        self, source: Source, geometry: Geometry, realism: float, view: View, progress: Progress | None
     ) -> NDArray[np.uint8]:
-        height, width = geometry.padded
-        generate = self._generator(realism)
-        out = np.empty((height, width, 3), np.uint8)
-        for tile in cover(height, width, TILE, HALO):
-            top, bottom, left, right = tile.outer
-            sites = np.s_[
-                :, top // LATENT_STRIDE : bottom // LATENT_STRIDE, left // LATENT_STRIDE : right // LATENT_STRIDE
-            ]
-            blocks = np.s_[top // BLOCK : bottom // BLOCK, left // BLOCK : right // BLOCK]
-            z = torch.from_numpy(np.ascontiguousarray(latent[sites])).to(self.device)[None]
-            z = z.contiguous(memory_format=torch.channels_last)
-            levels = torch.from_numpy(level[blocks].astype(np.float32)).to(self.device)[None]
-            pixels = generate(z, levels, (top // QUARTER, left // QUARTER)).clamp_(0, 1).mul_(255).round_()
-            t, b, u, v = tile.inner
-            kept = pixels[0, :, t - top : b - top, u - left : v - left]
-            out[t:b, u:v] = kept.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
-        return np.ascontiguousarray(out[: geometry.height, : geometry.width])
+        generate = self._generator(realism, view.reduce)
+        tiles = list(cover(*geometry.padded, TILE, GENERATOR_HALO, view.area.grown(BLOCK)))
+        cells = view.cells
+        out = np.empty((cells.bottom - cells.top, cells.right - cells.left, 3), np.uint8)
+        for done, tile in enumerate(tiles):
+            latent, level = source(tile.outer)
+            z = torch.from_numpy(latent).to(self.device)[None].contiguous(memory_format=torch.channels_last)
+            levels = torch.from_numpy(level).to(self.device)[None]
+            pixels = generate(z, levels, (tile.outer.top // QUARTER, tile.outer.left // QUARTER))
+            kept = view.cells_of(tile.inner).common(cells)
+            assert kept is not None  # tiles cover the view and no block more
+            rows, columns = kept.seen_from(view.cells_of(tile.outer)).slices()
+            part = pixels[0, :, rows, columns].clamp(0, 1).mul_(255).round_()
+            out[kept.seen_from(cells).slices()] = part.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
+            if progress is not None:
+                progress(done + 1, len(tiles))
+        return out
 
-    def _generator(self, realism: float) -> Generator:
+    def _generator(self, realism: float, reduce: int = 1) -> Generator:
         """The generator at `realism`, made for this device; that of the last realism is kept.
 
         Each is a module of its own and never changed, so that threads may decode at different realisms.
         """
         prepared = self._prepared
-        if prepared is None or prepared[:2] != (realism, self.device):
-            generator = self.model.generator_at(realism)
+        key = realism, reduce, self.device
+        if prepared is None or prepared[0] != key:
+            generator = reduced(self.model.generator_at(realism), reduce)
             if self.device.type == "cpu" and fast_bfloat16():
                 generator = with_half_trunk(generator)
-            prepared = self._prepared = realism, self.device, generator
-        return prepared[2]
+            prepared = self._prepared = key, generator
+        return prepared[1]
+
+
+def _padded(rgb: NDArray[np.uint8], area: Area) -> NDArray[np.uint8]:
+    """An area of a picture, whose edges are repeated where the area reaches beyond its right and bottom."""
+    part = rgb[area.slices()]
+    below, right = area.bottom - area.top - part.shape[0], area.right - area.left - part.shape[1]
+    return np.pad(part, ((0, below), (0, right), (0, 0)), mode="edge")
 
 
 def pick_device(name: str) -> torch.device:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gancodec.codec import split
 from gancodec.codec.tunable import CODERS
+from gancodec.codec.view import REDUCTIONS, View
 from gancodec.container import MAX_PIXELS
 from gancodec.container.spec import FACTORS
 from gancodec.errors import UsageError
+from gancodec.tiling import Area
 from gancodec.types import Geometry
 
 if TYPE_CHECKING:
@@ -121,12 +123,19 @@ class DecodeOptions:
         0 is most faithful, 1 most natural; the model's default where None. Models without a natural end have 0 only.
     max_pixels : int
         Larger pictures are refused.
+    region : Box
+        (left, top, width, height) in pixels of the whole picture: decode this part of it only, cut to the picture. Of
+        pictures in tiles (above 4 megapixels) the others are not read.
+    reduce : {1, 2, 4, 8}
+        Make one pixel of so many a side: a thumbnail, of the region where there is one.
     """
 
     model: str | None = None
     device: str = "auto"
     realism: float | None = None
     max_pixels: int = MAX_PIXELS
+    region: Box | tuple[int, int, int, int] | None = None
+    reduce: int = 1
 
 
 def check(options: EncodeOptions) -> None:
@@ -175,6 +184,24 @@ def parse_box(text: str) -> Box:
     box = Box(left, top, width, height, float(match[5] or 1))
     _check_box(box)
     return box
+
+
+def view_of(options: DecodeOptions, geometry: Geometry) -> View:
+    """What of a picture `options` ask for; UsageError for a region outside of it, and for other scales."""
+    if options.reduce not in REDUCTIONS:
+        raise UsageError(f"reduced by {options.reduce}: choose {', '.join(map(str, REDUCTIONS))}")
+    if options.region is None:
+        return View.whole(geometry, options.reduce)
+    if not isinstance(options.region, tuple) or len(options.region) not in (4, 5):
+        raise UsageError("a region is (left, top, width, height)")
+    box = Box(*options.region)
+    _check_box(box)
+    left, top, width, height = (int(v) for v in box[:4])
+    wanted = Area(top, top + height, left, left + width)
+    area = View.whole(geometry).area.common(wanted)
+    if area is None:
+        raise UsageError(f"region {box} lies outside of the picture, which is {geometry.width}x{geometry.height}")
+    return View(area, options.reduce)
 
 
 def _check_regions(options: EncodeOptions) -> None:

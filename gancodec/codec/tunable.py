@@ -22,6 +22,7 @@ from gancodec.weights import Weights
 
 if TYPE_CHECKING:
     from gancodec.codec.network import Network
+    from gancodec.codec.view import Progress
 
 CODEC_ID = 0
 CODERS = {"range": 0, "huffman": 1}
@@ -73,20 +74,29 @@ class TunableCodec:
 
         return load_network(self.weights, self.device)
 
-    def analyse(self, rgb: NDArray[np.uint8]) -> Analysis:
+    def analyse(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> Analysis:
         """Run encoder and masker once on (H, W, 3) uint8 pixels."""
-        return Analysis(*self.network.analyse(rgb))
+        return Analysis(*self.network.analyse(rgb, progress))
 
     def code(self, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range", deadzone: int = 0) -> Stream:
         """Code an analysed picture at `n`; nothing but integers below the first line. See `Target` for the deadzone."""
         target, shift = self.target_at(analysis, n)
-        target = target._replace(deadzone=deadzone)
+        data, symbols = self.write(target._replace(deadzone=deadzone), geometry, shift, coder)
+        return Stream(data, shift, symbols)
+
+    def write(self, target: Target, geometry: Geometry, level_shift: int, coder: str) -> tuple[bytes, Symbols]:
+        """One stream, and what a decoder will read from it."""
         writer = _writer(coder, self.entropy.tables)
-        symbols = walk(writer, self.entropy, geometry, shift, target)
-        return Stream(writer.finish(), shift, symbols)
+        symbols = walk(writer, self.entropy, geometry, level_shift, target)
+        return writer.finish(), symbols
 
     def target_at(self, analysis: Analysis, n: float) -> tuple[Target, int]:
-        """Levels, gains and quantised targets at `n`, with the level shift.
+        """Levels, gains and quantised targets at `n`, with the level shift."""
+        levels, shift = self.levels_at(analysis.importance, n)
+        return self.target_of(analysis, levels, shift), shift
+
+    def levels_at(self, importance: FloatArray, n: float) -> tuple[IntArray, int]:
+        """Levels (hb, wb) of a whole picture at `n`, with the level shift.
 
         Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks
         differ in importance, a small step of n moves a few of them by a level, which is as fine as anybody needs.
@@ -95,7 +105,7 @@ class TunableCodec:
         """
         calibration = self.weights.info.calibration
         centre = logit_to_level(calibration["logit_offset"] - calibration["logit_slope"] * n)
-        relative = (logit_to_level(1.0) - logit_to_level(0.0)) * analysis.importance
+        relative = (logit_to_level(1.0) - logit_to_level(0.0)) * importance
         if _moves_by_block(relative):
             levels, shift = np.rint(centre + relative), 0
         else:
@@ -105,13 +115,16 @@ class TunableCodec:
                 shift = 0
             elif levels.min() >= LEVELS:
                 shift = SUBLEVELS - 1
-        levels = np.clip(levels, 0, LEVELS - 1).astype(np.int32)
-        position = levels.astype(np.int64) * SUBLEVELS + shift
+        return np.clip(levels, 0, LEVELS - 1).astype(np.int32), shift
+
+    def target_of(self, analysis: Analysis, levels: IntArray, level_shift: int) -> Target:
+        """Quantised targets of a picture, or a part of one, at given levels (hb, wb)."""
+        position = levels.astype(np.int64) * SUBLEVELS + level_shift
         scale = float(1 << 16)
         hyper = np.rint(analysis.hyper * (self.entropy.hyper_gain[position].transpose(2, 0, 1) / scale))
         gain = self.entropy.gain[position.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1) / scale
         gained = np.clip(np.rint(analysis.omega * gain * (1 << TARGET_BITS)), -TARGET_LIMIT, TARGET_LIMIT)
-        return Target(levels, np.clip(hyper, -(1 << 14), 1 << 14).astype(np.int32), gained.astype(np.int32)), shift
+        return Target(levels, np.clip(hyper, -(1 << 14), 1 << 14).astype(np.int32), gained.astype(np.int32))
 
     def read(self, data: bytes, geometry: Geometry, level_shift: int, coder: str) -> Symbols:
         """Symbols of an IMAGE chunk; CorruptFile where it is damaged."""
@@ -142,12 +155,10 @@ class TunableCodec:
         shared: NDArray[np.float64] = bits * (8 * len(data) / bits.sum())
         return shared
 
-    def synthesise(
-        self, symbols: Symbols, level_shift: int, geometry: Geometry, realism: float = 0.0
-    ) -> NDArray[np.uint8]:
-        """Symbols to (H, W, 3) uint8 pixels."""
+    def generator_input(self, symbols: Symbols, level_shift: int) -> tuple[FloatArray, FloatArray]:
+        """What the generator takes: latents (K, h, w) with gains undone and fractional levels (hb, wb)."""
         position = symbols.levels.astype(np.int64) * SUBLEVELS + level_shift
-        return self.network.synthesise(self._undo_gains(symbols, position), position / SUBLEVELS, geometry, realism)
+        return self._undo_gains(symbols, position), (position / SUBLEVELS).astype(np.float32)
 
     def _undo_gains(self, symbols: Symbols, position: NDArray[np.int64]) -> FloatArray:
         sites = position.repeat(4, 0).repeat(4, 1)

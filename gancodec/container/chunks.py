@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from gancodec.container import header as head
 from gancodec.container import spec
+from gancodec.container import tiles as layout
 from gancodec.container.header import Cursor, Header, varint
+from gancodec.container.tiles import Tiles
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 
 CRC_BYTES = 4
@@ -27,8 +29,8 @@ class ChunkInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Container:
-    """A parsed file. `alpha` is width * height bytes of row differences; `image` is the entropy-coded stream;
-    `chunks` tells where things lie."""
+    """A parsed file. `alpha` is width * height bytes of row differences; `image` is the entropy-coded stream, or those
+    of the `tiles`; `chunks` tells where things lie."""
 
     header: Header
     image: bytes
@@ -37,12 +39,18 @@ class Container:
     exif: bytes | None = None
     xmp: bytes | None = None
     chunks: tuple[ChunkInfo, ...] = ()
+    tiles: Tiles | None = None
 
 
 def write(container: Container) -> bytes:
     """Bytes of a .gic file; UsageError for values that the format cannot hold."""
     header = container.header
-    parts = [head.pack(header), _chunk(spec.IMAGE, container.image)]
+    parts = [head.pack(header)]
+    if container.tiles is not None:
+        if why := layout.misfit(container.tiles, header, len(container.image)):
+            raise UsageError(f"TILES: {why}")
+        parts.append(_chunk(spec.TILES, layout.pack(container.tiles)))
+    parts.append(_chunk(spec.IMAGE, container.image))
     if container.alpha is not None:
         if len(container.alpha) != header.width * header.height:
             raise UsageError("alpha does not fit the picture")
@@ -74,6 +82,7 @@ def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
             found[info.type] = body
     if spec.IMAGE not in found:
         raise CorruptFile("no IMAGE chunk")
+    tiles = layout.unpack(found[spec.TILES], header, len(found[spec.IMAGE])) if spec.TILES in found else None
     alpha = None
     if spec.ALPHA in found:
         alpha = _inflate("ALPHA", found[spec.ALPHA], pixels, exact=True)
@@ -82,12 +91,17 @@ def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
         for name, kind in METADATA.items()
         if kind in found
     }
-    return Container(header, found[spec.IMAGE], alpha, chunks=tuple(chunks), **metadata)
+    return Container(header, found[spec.IMAGE], alpha, chunks=tuple(chunks), tiles=tiles, **metadata)
 
 
 def chunk_size(length: int) -> int:
     """Bytes of a whole chunk with `length` bytes of data."""
     return 1 + len(varint(length)) + length + CRC_BYTES
+
+
+def image_size(length: int, tiles: Tiles | None = None) -> int:
+    """Bytes of an IMAGE chunk with `length` bytes of data, and of the TILES before it where there are some."""
+    return chunk_size(length) + (0 if tiles is None else chunk_size(len(layout.pack(tiles))))
 
 
 def _chunk(kind: int, body: bytes) -> bytes:
@@ -96,9 +110,10 @@ def _chunk(kind: int, body: bytes) -> bytes:
 
 
 def _walk(data: bytes, position: int, header: Header) -> Iterator[tuple[ChunkInfo, bytes]]:
-    """Chunks in order, IMAGE first, END last and nothing after it; each within its cap and with the right CRC."""
+    """Chunks in order, IMAGE first (after TILES, where there are some), END last and nothing after it; each within its
+    cap and with the right CRC."""
     cursor = Cursor(data, position)
-    expected: int | None = spec.IMAGE
+    image_seen = False
     while True:
         offset = cursor.position
         kind = cursor.take(1)[0]
@@ -111,9 +126,11 @@ def _walk(data: bytes, position: int, header: Header) -> Iterator[tuple[ChunkInf
             raise CorruptFile(f"{name}: checksum differs")
         if kind not in spec.CHUNK_NAMES and not kind & spec.ANCILLARY:
             raise UnsupportedFile(f"{name} is critical and unknown to this build")
-        if expected is not None and kind != expected:
+        if not image_seen and kind not in (spec.TILES, spec.IMAGE):
             raise CorruptFile(f"{name} where IMAGE should be")
-        expected = None
+        if image_seen and kind == spec.TILES:
+            raise CorruptFile("TILES behind IMAGE")
+        image_seen = image_seen or kind == spec.IMAGE
         yield ChunkInfo(name, kind, offset, length), body
         if kind == spec.END:
             break
@@ -128,6 +145,8 @@ def _cap(kind: int, header: Header) -> int:
         return 0
     if kind == spec.IMAGE:
         return spec.IMAGE_BASE + spec.IMAGE_PER_PIXEL * pixels
+    if kind == spec.TILES:
+        return layout.cap(header)
     inflated = header.width * header.height if kind == spec.ALPHA else spec.MAX_METADATA
     return inflated + inflated // 500 + 64  # deflate never grows data by more
 

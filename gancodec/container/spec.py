@@ -33,10 +33,22 @@ ANCILLARY: Final = 0x80  # bit of a chunk type: unknown ones are skipped where s
 END: Final = 0x00
 IMAGE: Final = 0x01
 ALPHA: Final = 0x02
+TILES: Final = 0x03
 ICC: Final = 0x83
 EXIF: Final = 0x84
 XMP: Final = 0x85
-CHUNK_NAMES: Final = {END: "END", IMAGE: "IMAGE", ALPHA: "ALPHA", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
+CHUNK_NAMES: Final = {
+    END: "END",
+    IMAGE: "IMAGE",
+    ALPHA: "ALPHA",
+    TILES: "TILES",
+    ICC: "ICC",
+    EXIF: "EXIF",
+    XMP: "XMP",
+}
+
+TILE_SIDES: Final = (256, 512, 1024, 2048, 4096)  # pixels; the file has their logarithm to base 2
+MAX_STREAM_PIXELS: Final = 1 << 24  # padded: the most that one stream of codec 0 codes
 
 MAX_METADATA: Final = 1 << 22  # inflated bytes of ICC, EXIF, XMP each
 IMAGE_BASE, IMAGE_PER_PIXEL = 64, 8  # an IMAGE chunk is at most this many bytes, and this many more per padded pixel

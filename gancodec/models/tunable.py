@@ -90,7 +90,16 @@ class Masker(nn.Module):
 
     def forward(self, omega: Tensor) -> Tensor:
         """Omega (B, K, h, w) to deviations (B, hb, wb) in logit units: mean 0, standard deviation at most 1."""
-        y = F.avg_pool2d(self.body(omega.detach()), 4).squeeze(1).float()
+        return self.standardise(self.scores(omega))
+
+    def scores(self, omega: Tensor) -> Tensor:
+        """Omega (B, K, h, w) to what eq. 2 calls y, (B, hb, wb); of tiles as of the whole, away from their edges."""
+        y: Tensor = F.avg_pool2d(self.body(omega.detach()), 4).squeeze(1).float()
+        return y
+
+    @staticmethod
+    def standardise(y: Tensor) -> Tensor:
+        """Eq. 2 for y (B, hb, wb) of whole pictures."""
         y = y - y.mean((1, 2), keepdim=True)
         sigma = y.square().mean((1, 2), keepdim=True).add(1e-6).sqrt()
         return y / sigma.clamp(min=1.0)
