@@ -18,7 +18,13 @@ from tests.conftest import make_gic
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "format.md").read_text()
-KINDS = {"IMAGE": str(spec.IMAGE_BASE), "END": "0", "ALPHA": "width * height"}
+SMALLEST = min(spec.TILE_SIDES)
+KINDS = {
+    "IMAGE": str(spec.IMAGE_BASE),
+    "END": "0",
+    "ALPHA": "width * height",
+    "TILES": f"1 + 5 a tile of {SMALLEST} x {SMALLEST}",
+}
 
 
 def listed(values: tuple[int, ...]) -> str:
@@ -66,6 +72,8 @@ def test_chunk_table() -> None:
         f"The IMAGE stream of codec {spec.CODEC_SPLIT}, the split codec",
         f"cells of {spec.CELL} x {spec.CELL} pixels: ceil(height / {spec.CELL}) rows of ceil(width / {spec.CELL})",
         f"{log2(spec.FACTORS[0]):g}..{log2(spec.FACTORS[-1]):g}, so f is {listed(spec.FACTORS)}",
+        f"{log2(spec.TILE_SIDES[0]):g}..{log2(spec.TILE_SIDES[-1]):g}, so S is {listed(spec.TILE_SIDES)} pixels",
+        f"One stream codes at most {spec.MAX_STREAM_PIXELS} padded pixels",
         f"With coder {spec.CODER_WEBP} these are a key frame of VP8 (RFC 6386), with",
         f"with coder {spec.CODER_WEBP_LOSSLESS} a VP8L stream",
         f"under row {CLASS_ROW}: class",

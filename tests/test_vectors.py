@@ -26,6 +26,7 @@ VECTORS = Path(__file__).parent / "vectors"
 RELEASED = sorted(VECTORS.glob("*/*.gic"))
 SPLIT = sorted(VECTORS.glob("*-split/*.gic"))
 SYMBOLS = [path for path in RELEASED if path not in SPLIT]
+TILED = sorted(VECTORS.glob("*-tiles/*.gic"))
 SOME = ["pixel", "odd", "alpha", "metadata"]
 
 
@@ -54,6 +55,7 @@ def png(path: Path) -> np.ndarray:
 def test_there_are_vectors() -> None:
     assert len(SYMBOLS) >= 10, "released vectors stay: none may be taken away"
     assert len(SPLIT) >= 5, "those of the split codec too"
+    assert len(TILED) >= 3, "and those in tiles"
 
 
 def test_every_vector_is_whole() -> None:

@@ -1,8 +1,8 @@
 """Write the conformance set: small .gic files, each with what any decoder must make of it.
 
-``python tools/make_vectors.py tests/vectors/v1``, or ``--profile split tests/vectors/v1-split``. What is coded is
-exact, pixels bounded; tests/vectors/README.md says how. A released vector is never made again: where one of that name
-exists, nothing is written.
+``python tools/make_vectors.py tests/vectors/v1``, ``--profile split tests/vectors/v1-split``, ``--profile tiles
+tests/vectors/v1-tiles``. What is coded is exact, pixels bounded; tests/vectors/README.md says how. A released vector is
+never made again: where one of that name exists, nothing is written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gancodec import container
-from gancodec.codec import Box, split
+from gancodec.codec import Box, split, tiled
 from gancodec.codec.api import EncodeOptions, decode_bytes, encode_picture, encode_with, read_symbols
 from gancodec.codec.tunable import Analysis, TunableCodec, coder_name
 from gancodec.codec.view import Progress
@@ -65,6 +65,7 @@ class Case(NamedTuple):
     holds: Callable[[Record], bool]
     factor: float = 1.0
     bounds: Bounds = BOUNDS
+    side: int | None = None  # of tiles
 
 
 class SplitCase(NamedTuple):
@@ -76,10 +77,16 @@ class SplitCase(NamedTuple):
     bounds: Bounds
 
 
-class Scaled(TunableCodec):
-    """A codec whose encoder says everything louder, so that symbols leave their tables."""
+class Special(TunableCodec):
+    """A codec whose encoder says everything louder, so that symbols leave their tables, or cuts small pictures into
+    tiles."""
 
     factor = 1.0
+    side: int | None = None
+
+    def tile_side(self, geometry: Geometry) -> int | None:
+        """The one that the case names."""
+        return self.side
 
     def analyse(self, rgb: Pixels, progress: Progress | None = None) -> Analysis:
         """Scaled latents and hyper-latents."""
@@ -188,19 +195,32 @@ SPLIT_CASES = {
         COLOURS,
     ),
 }
-SETS: dict[str, Mapping[str, Case | SplitCase]] = {"tunable": CASES, "split": SPLIT_CASES}
+TILED_CASES = {
+    "tiles": Case(
+        lambda: Picture(_photo("astronaut", 0, 110, 290, 300)), 1.0, "range", lambda r: _tiles(r) == (256, 4), side=256
+    ),
+    "tiles-huffman": Case(
+        lambda: Picture(_photo("coffee", 200, 40, 70, 530)), 0.0, "huffman", lambda r: _tiles(r) == (256, 3), side=256
+    ),
+    "two-tiles": Case(lambda: Picture(_shapes(513, 20)), 2.0, "range", lambda r: _tiles(r) == (512, 2), side=512),
+}
+SETS: dict[str, Mapping[str, Case | SplitCase]] = {"tunable": CASES, "split": SPLIT_CASES, "tiles": TILED_CASES}
 
 
 def _size(record: Record) -> tuple[int, int]:
     return record["header"]["width"], record["header"]["height"]
 
 
+def _tiles(record: Record) -> tuple[int, int]:
+    return record["tiles"]["side"], len(record["tiles"]["lengths"])
+
+
 def encode(case: Case | SplitCase) -> bytes:
     """The file of a case, with the default model where it needs one."""
     if isinstance(case, SplitCase):
         return encode_picture(case.picture(), case.options).data
-    codec = Scaled(get(None), "cpu")
-    codec.factor = case.factor
+    codec = Special(get(None), "cpu")
+    codec.factor, codec.side = case.factor, case.side
     return encode_with(codec, case.picture(), EncodeOptions(n=case.n, entropy=case.coder)).data
 
 
@@ -214,9 +234,12 @@ def count_escapes(data: bytes) -> int:
     header = parsed.header
     codec = TunableCodec(get(header.model), "cpu")
     tables = codec.entropy.tables
-    counter = EscapeCounter(READERS[coder_name(header.coder)](tables, parsed.image), tables)
-    walk(counter, codec.entropy, Geometry(header.width, header.height), header.level_shift, None)
-    return counter.count
+    count = 0
+    for place in tiled.places(parsed):
+        counter = EscapeCounter(READERS[coder_name(header.coder)](tables, place.stream), tables)
+        walk(counter, codec.entropy, place.geometry, header.level_shift, None)
+        count += counter.count
+    return count
 
 
 def describe(data: bytes) -> Record:
@@ -227,6 +250,7 @@ def describe(data: bytes) -> Record:
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "header": asdict(parsed.header) | {"model_hash": parsed.header.model_hash.hex()},
+        **({} if parsed.tiles is None else {"tiles": parsed.tiles._asdict() | {"lengths": list(parsed.tiles.lengths)}}),
         "chunks": [[chunk.name, chunk.offset, chunk.length] for chunk in parsed.chunks],
         **(_split_record(data) if parsed.header.codec == split.CODEC_ID else _symbol_record(data)),
         **{name: None if value is None else hashlib.sha256(value).hexdigest() for name, value in extras.items()},
@@ -307,7 +331,7 @@ def write_all(folder: Path, names: list[str], profile: str = "tunable") -> None:
     if existing:
         raise GicError(f"released vectors are never made again: {', '.join(sorted(existing))}")
     made = {name: make(name, SETS[profile][name]) for name in names}
-    if profile == "tunable" and not any(record["off_grid"] for _, record, _ in made.values()):
+    if profile != "split" and not any(record["off_grid"] for _, record, _ in made.values()):
         raise GicError("no mean off the integer grid: the set would not see the means drift")
     folder.mkdir(parents=True, exist_ok=True)
     for name, (data, record, png) in made.items():

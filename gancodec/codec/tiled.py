@@ -19,9 +19,6 @@ from gancodec.errors import CorruptFile
 from gancodec.tiling import Area, cover
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, Symbols
 
-TILED_FROM = 1 << 22  # pixels: smaller pictures are one stream
-TILE_SIDE = 1024
-
 
 class Streams(NamedTuple):
     """A coded picture: its streams, the header's level shift, and the side of its tiles where it has any."""
@@ -57,7 +54,7 @@ def encode(
     codec: TunableCodec, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range", deadzone: int = 0
 ) -> Streams:
     """Code an analysed picture at `n`, in tiles where it is large; levels are chosen for the picture as a whole."""
-    side = TILE_SIDE if np.prod(geometry.padded) > TILED_FROM else None
+    side = codec.tile_side(geometry)
     levels, shift = codec.levels_at(analysis.importance, n)
     parts = []
     for area in _areas(geometry, side):

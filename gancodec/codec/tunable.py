@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CODEC_ID = 0
 CODERS = {"range": 0, "huffman": 1}
 FINE_BLOCKS, FINE_SHARE = 48, 0.25  # least blocks, and greatest share that moves at once, for n alone to steer finely
+TILED_FROM = 1 << 22  # padded pixels: smaller pictures are one stream
+TILE_SIDE = 2048  # pixels; 1024 costs another 0.3 % of the bits (docs/decisions.md)
 TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach
 
 
@@ -77,6 +79,11 @@ class TunableCodec:
     def analyse(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> Analysis:
         """Run encoder and masker once on (H, W, 3) uint8 pixels."""
         return Analysis(*self.network.analyse(rgb, progress))
+
+    def tile_side(self, geometry: Geometry) -> int | None:
+        """Side in pixels of the tiles that a picture is cut into; None for one that is not."""
+        height, width = geometry.padded
+        return TILE_SIDE if height * width > TILED_FROM and max(height, width) > TILE_SIDE else None
 
     def code(self, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range", deadzone: int = 0) -> Stream:
         """Code an analysed picture at `n`; nothing but integers below the first line. See `Target` for the deadzone."""
