@@ -123,7 +123,7 @@ class GicImageFile(ImageFile.ImageFile):
 
             data = self._read()
             try:
-                image = imageio.to_image(api.decode_bytes(data, self._decode_options))
+                image = imageio.to_image(api.decode_bytes(data, self._decode_options or api.DecodeOptions()))
             except UsageError as error:
                 raise ValueError(str(error)) from error
             except GicError as error:
@@ -204,11 +204,11 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
     source, notices = image.copy(), list[str]()
     if image.format == "TIFF":
         source.info["exif"] = imageio.tiff_exif(image, notices)
-    exif = given.get("exif")
+    exif, xmp = given.get("exif"), given.get("xmp")
     metadata = {
         "icc_profile": given.get("icc_profile"),
         "exif": exif.tobytes() if isinstance(exif, Image.Exif) else exif,
-        "xmp": given.get("xmp"),
+        "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
     }
     source.info.update({key: value for key, value in metadata.items() if value})
     dropped = {key for key, value in metadata.items() if key in given and not value}
@@ -251,8 +251,8 @@ def _same(dpi: tuple[float, float], other: tuple[float, float] | None) -> bool:
 def _directory(body: bytes) -> tuple[str, dict[int, bytes], bytes]:
     """Byte order, entries (12 bytes each) by tag, and link to the next one, of the first directory of EXIF.
 
-    Pillow's own reader would keep, of a hostile file, 4 MiB for each of 65,535 tags. Raises KeyError and struct.error
-    where it is damaged.
+    Opening needs three tags of it; Pillow's own reader copies every one, and warns of each that is damaged. Raises
+    KeyError and struct.error where the directory is.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}[body[:4]]
     (start,) = struct.unpack_from(order + "I", body, 4)
