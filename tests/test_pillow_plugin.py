@@ -262,7 +262,7 @@ def test_dpi_leaves_the_rest_of_exif_where_it_was() -> None:
     assert opened.info["dpi"] == (300, 300)
     assert opened.info["exif"][14 : len(raw)] == raw[14:]
     for odd in (raw, raw + b"x"):
-        start = int.from_bytes(reopened(photograph(), exif=odd, dpi=(300, 300)).info["exif"][10:14], "little")
+        start = int.from_bytes(reopened(photograph(), exif=odd, dpi=(300, 300)).info["exif"][10:14], "big")
         assert start >= len(odd) - 6
         assert start % 2 == 0
     assert opened.getexif()[MAKER] == "Maker"
