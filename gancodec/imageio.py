@@ -116,7 +116,7 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     if frames > 1 and image.format != "MPO":
         notices.append(f"only the first of {frames} frames is kept")
         image.seek(0)
-    stored_exif = _tiff_exif(image, notices) if image.format == "TIFF" else None  # before its file is closed
+    stored_exif = tiff_exif(image, notices) if image.format == "TIFF" else None  # before its file is closed
     deep_colour = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))  # Pillow keeps high bytes
     image.load()
     if deep_colour:
@@ -170,7 +170,7 @@ def _telling(tags: Image.Exif) -> Image.Exif:
     return kept
 
 
-def _tiff_exif(image: Image.Image, notices: list[str]) -> bytes | None:
+def tiff_exif(image: Image.Image, notices: list[str]) -> bytes | None:
     """The telling tags of a TIFF file as EXIF."""
     try:
         kept = _telling(image.getexif())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -93,3 +95,16 @@ def test_the_encoder_sees_channels_last(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(net.model.encoder, "latents", spy)
     net.analyse(picture(128, 192))
     assert seen == [True]
+
+
+def test_making_a_generator_imports_no_compiler() -> None:
+    """What PyTorch imports with sympy took the first picture of every process five seconds."""
+    code = """
+import sys
+from gancodec.models.config import MODELS
+from gancodec.models.tunable import TunableModel
+TunableModel(MODELS["gic1-tiny"], natural=True).generator_at(0.5)
+print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -69,7 +69,9 @@ def fixed_noise(channels: int, period: int = NOISE_PERIOD) -> Tensor:
 
     The 32-bit finaliser of MurmurHash3 (Appleby) turns counters into evenly spread values.
     """
-    x = torch.arange(1, channels * period * period + 1, dtype=torch.int64) * 0x9E3779B1 & 0xFFFFFFFF
+    # On the CPU even where modules are made without memory: there arithmetic makes PyTorch import sympy, for seconds.
+    counters = torch.arange(1, channels * period * period + 1, dtype=torch.int64, device="cpu")
+    x = counters * 0x9E3779B1 & 0xFFFFFFFF
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
         x = (x ^ (x >> shift)) * factor & 0xFFFFFFFF
     uniform = (x >> 8).float() / 2**24

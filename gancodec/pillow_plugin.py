@@ -1,0 +1,299 @@
+"""Pillow plugin: `register`, and ``Image.open`` and ``image.save`` know .gic files.
+
+>>> from PIL import Image
+>>> from gancodec import pillow_plugin
+>>> pillow_plugin.register()
+>>> Image.open("photo.png").save("photo.gic", bpp=0.1)  # doctest: +SKIP
+>>> image = Image.open("photo.gic")                     # doctest: +SKIP
+
+Opening reads header and metadata; PyTorch and the model wait until pixels are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import warnings
+from dataclasses import fields, replace
+from fractions import Fraction
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from gancodec.container import read as read_container
+from gancodec.container import spec
+from gancodec.container.peek import peek_header, peek_metadata
+from gancodec.errors import GicError, UsageError
+
+if TYPE_CHECKING:
+    from gancodec.codec.api import DecodeOptions, Encoded, EncodeOptions
+    from gancodec.types import Picture
+
+FORMAT = "GIC"
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128  # EXIF tags
+SHORT, RATIONAL = 3, 5  # EXIF types
+INCH, CENTIMETRE = 2, 3
+EXIF_PREFIX = b"Exif\0\0"
+NO_EXIF = b"II*\0" + struct.pack("<IHI", 8, 0, 0)  # a first directory without entries
+MOST_DPI = 1 << 16
+
+
+def register() -> None:
+    """Teach Pillow the format "GIC": opening, saving, the suffix .gic and the MIME type. Calling it again changes
+    nothing."""
+    Image.register_open(FORMAT, GicImageFile, _accept)
+    Image.register_save(FORMAT, _save)
+    Image.register_save_all(FORMAT, _save_all)
+    Image.register_extension(FORMAT, spec.SUFFIX)
+    Image.register_mime(FORMAT, spec.MIME)
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(spec.MAGIC)
+
+
+class GicImageFile(ImageFile.ImageFile):
+    """A .gic file that is open, mode RGB or RGBA, upright.
+
+    `info` has ``icc_profile``, ``exif``, ``xmp`` and ``dpi`` where the file has them, and ``gancodec``: a dict with
+    ``model`` (its number, 0 for the split codec), ``n`` and ``synthetic_detail``. With pixels decoded at a realism
+    above 0, ``comment`` says so.
+    """
+
+    format = FORMAT
+    format_description = "gancodec image"
+    _start = 0  # of the file in its stream
+    _pending = False  # pixels are in the file still
+    _decode_options: DecodeOptions | None = None
+
+    def _open(self) -> None:
+        """Read header and metadata; UnidentifiedImageError, which is an OSError, with what is wrong."""
+        assert self.fp is not None
+        stream = cast(BinaryIO, self.fp)
+        self._start = stream.tell()
+        if not _accept(stream.read(len(spec.MAGIC))):
+            raise SyntaxError("not a .gic file")
+        stream.seek(self._start)
+        try:
+            header, length = peek_header(stream)
+            _refuse_bomb(header.width, header.height)
+            metadata = peek_metadata(stream, self._start + length, header)
+        except GicError as error:  # Pillow would drop the words of a SyntaxError
+            raise UnidentifiedImageError(f"damaged or unsupported .gic file: {error}") from error
+        self._size = header.width, header.height
+        self._mode = "RGBA" if metadata.alpha else "RGB"
+        self._pending = True
+        info = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": _dpi_of(metadata.exif)}
+        self.info.update({key: value for key, value in info.items() if value})
+        self.info["gancodec"] = {
+            "model": header.model,
+            "n": header.n / 1000,
+            "synthetic_detail": bool(header.flags & spec.FLAG_SYNTHETIC),
+        }
+
+    @property
+    def decode_options(self) -> DecodeOptions | None:
+        """How to decode, realism above all; defaults where None. To be set before pixels are first asked for,
+        ValueError afterwards."""
+        return self._decode_options
+
+    @decode_options.setter
+    def decode_options(self, options: DecodeOptions | None) -> None:
+        if not self._pending:
+            raise ValueError("the picture is decoded already: open it again to decode it otherwise")
+        self._decode_options = options
+
+    def verify(self) -> None:
+        """Check structure and every checksum without decoding, and close the file; OSError where it is damaged."""
+        try:
+            read_container(self._read(), max_pixels=self.width * self.height)  # which `_open` has checked
+        except GicError as error:
+            raise OSError(str(error)) from error
+        super().verify()
+
+    def load(self) -> Any:
+        """Decode the pixels, once.
+
+        Raises OSError for a damaged file or a missing model, whatever ImageFile.LOAD_TRUNCATED_IMAGES says, and
+        ValueError for decode options that cannot be met or a file that is closed.
+        """
+        if self._pending:
+            from gancodec import imageio
+            from gancodec.codec import api
+
+            data = self._read()
+            try:
+                image = imageio.to_image(api.decode_bytes(data, self._decode_options or api.DecodeOptions()))
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+            except GicError as error:
+                raise OSError(str(error)) from error
+            if (image.size, image.mode) != (self.size, self.mode):
+                raise OSError("the file has changed since it was opened")
+            self.im, self.readonly = image.im, image.readonly
+            if "comment" in image.info:
+                self.info["comment"] = image.info["comment"]
+            self._pending = False
+            if self._exclusive_fp and self.fp is not None:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+    def _read(self) -> bytes:
+        if self.fp is None:
+            raise ValueError("Operation on closed image")  # as Pillow words it
+        self.fp.seek(self._start)
+        return self.fp.read()
+
+
+def _refuse_bomb(width: int, height: int) -> None:
+    """Pillow's own limit, which `Image.open` asks for only once metadata is inflated."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > 2 * limit:
+        raise Image.DecompressionBombError(
+            f"Image size ({width * height} pixels) exceeds limit of {2 * limit} pixels, could be decompression bomb "
+            "DOS attack."
+        )
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """Encode for ``image.save``; see docs/pillow.md for its keywords. ValueError for what options rule out, OSError for
+    a missing model or package and for a size that `strict` asks for in vain."""
+    from gancodec.codec import api
+
+    given = image.encoderinfo
+    names = {field.name for field in fields(api.EncodeOptions)}
+    options = api.EncodeOptions(**{key: value for key, value in given.items() if key in names})
+    try:
+        picture = _picture(image, given, options.max_pixels)
+        coded = api.encode_picture(picture, options)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    except GicError as error:
+        raise OSError(str(error)) from error
+    for line in (*coded.notices, *_miss(coded, options)):
+        warnings.warn(line, stacklevel=3)  # whoever called image.save
+    file.write(coded.data)
+
+
+def _save_all(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """`_save` for what has one frame; ValueError for more."""
+    frames = sum(getattr(frame, "n_frames", 1) for frame in (image, *image.encoderinfo.get("append_images", ())))
+    if frames > 1:
+        raise ValueError(f"a .gic file holds one picture, not {frames}: leave out save_all and append_images")
+    _save(image, file, filename)
+
+
+def _miss(coded: Encoded, options: EncodeOptions) -> list[str]:
+    from gancodec.codec.api import describe_miss
+
+    if coded.hit:
+        return []
+    target = f"{options.size} bytes" if options.size is not None else f"{options.bpp} bpp"
+    above = len(coded.data) > options.size if options.size is not None else coded.bpp > (options.bpp or 0)
+    return [describe_miss(target, above, len(coded.data), coded.bpp)]
+
+
+def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Picture:
+    """The frame that `image` shows, with the metadata of `given`, or else its own.
+
+    Metadata given as None or empty is dropped, but what its own EXIF says of its orientation is done.
+    """
+    from gancodec import imageio
+
+    source, notices = image.copy(), list[str]()
+    if image.format == "TIFF":
+        source.info["exif"] = imageio.tiff_exif(image, notices)
+    exif, xmp = given.get("exif"), given.get("xmp")
+    metadata = {
+        "icc_profile": given.get("icc_profile"),
+        "exif": exif.tobytes() if isinstance(exif, Image.Exif) else exif,
+        "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
+    }
+    source.info.update({key: value for key, value in metadata.items() if value})
+    dropped = {key for key, value in metadata.items() if key in given and not value}
+    if "icc_profile" in dropped:
+        source.info.pop("icc_profile", None)
+    if metadata["xmp"]:
+        source.info.pop("XML:com.adobe.xmp", None)  # PNG's second name of it, which Pillow asks first
+    picture = imageio.from_image(source, max_pixels)
+    kept, xmp = (None if key in dropped else getattr(picture, key) for key in ("exif", "xmp"))
+    dpi = _dpi_to_write(image, given)
+    if dpi is not None and not _same(dpi, _dpi_of(kept)):
+        kept = _with_dpi(kept, dpi)
+    return replace(picture, exif=kept, xmp=xmp, notices=(*notices, *picture.notices))
+
+
+def _dpi_to_write(image: Image.Image, given: dict[str, Any]) -> tuple[float, float] | None:
+    """Dots per inch that were asked for, or that the image has where no EXIF was given."""
+    if given.get("dpi") is not None:
+        dpi = _valid_dpi(given["dpi"])
+        if dpi is None:
+            raise ValueError(f"dpi = {given['dpi']!r}: must be two numbers above 0 and below {MOST_DPI}")
+        return dpi
+    dpi = None if {"exif", "dpi"} & set(given) else _valid_dpi(image.info.get("dpi"))
+    return None if dpi == (1, 1) else dpi  # what Pillow tells of TIFF files that say nothing
+
+
+def _valid_dpi(value: Any) -> tuple[float, float] | None:
+    try:
+        across, down = map(float, value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if 0 < across < MOST_DPI and 0 < down < MOST_DPI else None
+
+
+def _same(dpi: tuple[float, float], other: tuple[float, float] | None) -> bool:
+    """Are they the same but for the rounding of other formats? PNG counts pixels per metre."""
+    return other is not None and all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(dpi, other, strict=True))
+
+
+def _directory(body: bytes) -> tuple[str, dict[int, bytes], bytes]:
+    """Byte order, entries (12 bytes each) by tag, and link to the next one, of the first directory of EXIF.
+
+    Opening needs three tags of it; Pillow's own reader copies every one, and warns of each that is damaged. Raises
+    KeyError and struct.error where the directory is.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}[body[:4]]
+    (start,) = struct.unpack_from(order + "I", body, 4)
+    (count,) = struct.unpack_from(order + "H", body, start)
+    end = start + 2 + 12 * count
+    (link,) = struct.unpack_from("4s", body, end)
+    entries = [body[at : at + 12] for at in range(start + 2, end, 12)]
+    return order, {struct.unpack(order + "H", entry[:2])[0]: entry for entry in entries}, link
+
+
+def _dpi_of(exif: bytes | None) -> tuple[float, float] | None:
+    """Dots per inch by EXIF; None where it does not tell."""
+    body = (exif or b"").removeprefix(EXIF_PREFIX)
+    try:
+        order, entries, _ = _directory(body)
+        unit = struct.unpack_from(order + "H", entries[RESOLUTION_UNIT], 8)[0] if RESOLUTION_UNIT in entries else INCH
+        scale = {INCH: 1.0, CENTIMETRE: 2.54}[unit]
+        dpi = []
+        for tag in (X_RESOLUTION, Y_RESOLUTION):
+            kind, at = struct.unpack_from(order + "2xH4xI", entries[tag])
+            numerator, denominator = struct.unpack_from(order + "II", body, at)
+            dpi.append(scale * numerator / denominator if kind == RATIONAL else 0.0)
+    except (KeyError, struct.error, ZeroDivisionError):
+        return None
+    return _valid_dpi(dpi)
+
+
+def _with_dpi(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
+    """EXIF with a resolution. The first directory is written anew at its end; nothing moves, as maker notes hold
+    offsets."""
+    body = (exif or NO_EXIF).removeprefix(EXIF_PREFIX)
+    try:
+        order, entries, link = _directory(body)
+    except (KeyError, struct.error):
+        return _with_dpi(None, dpi)  # damaged: nothing can be found in it
+    body += bytes(len(body) % 2)  # directories start at even offsets
+    values = b""
+    for tag, value in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True):
+        entries[tag] = struct.pack(order + "HHII", tag, RATIONAL, 1, len(body) + len(values))
+        values += struct.pack(order + "II", *Fraction(value).limit_denominator(MOST_DPI - 1).as_integer_ratio())
+    entries[RESOLUTION_UNIT] = struct.pack(order + "HHIHxx", RESOLUTION_UNIT, SHORT, 1, INCH)
+    start = len(body) + len(values)
+    directory = struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + link
+    return EXIF_PREFIX + body[:4] + struct.pack(order + "I", start) + body[8:] + values + directory
