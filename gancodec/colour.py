@@ -42,7 +42,7 @@ def to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[I
     space = icc[16:20] if icc else b"RGB "  # the colour space that a profile is of
     converted = _plain(image, notices)
     if space == b"GRAY" and mode in GRAY:
-        managed = _to_srgb(converted.getchannel("R"), icc or b"")
+        managed = _from_gray(converted.getchannel("R"), icc or b"")
         if managed is not None:
             notices.append("gray with an ICC profile converted to sRGB")
             if converted.mode == "RGBA":
@@ -87,6 +87,13 @@ def _from_deep(image: Image.Image) -> Image.Image:
     return Image.merge("RGBA", (scaled, scaled, scaled, opaque))
 
 
+def _from_gray(image: Image.Image, icc: bytes) -> Image.Image | None:
+    """By a table of all 256 levels: lcms is exact, to 8 bits, with its own tables turned off, which is slow."""
+    ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
+    levels = _to_srgb(ramp, icc, ImageCms.Flags.NOOPTIMIZE)
+    return levels and Image.merge("RGB", [image.point(list(channel.tobytes())) for channel in levels.split()])
+
+
 def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Image.Image:
     """Through the embedded profile where there is a usable one, else by the plain formula."""
     if icc:
@@ -97,11 +104,11 @@ def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Ima
     return image.convert("RGB")
 
 
-def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
+def _to_srgb(image: Image.Image, icc: bytes, flags: ImageCms.Flags = ImageCms.Flags.NONE) -> Image.Image | None:
     """Through a profile, with the perceptual intent that viewers take; None where it does not fit or is damaged."""
     try:
         srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB")
+        return ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB", flags=flags)
     except (ImageCms.PyCMSError, OSError):
         return None
 

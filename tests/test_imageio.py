@@ -263,7 +263,7 @@ def test_cmyk() -> None:
 def test_cmyk_goes_through_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
 
-    def convert(image: Image.Image, profile: io.BytesIO, *_: object, outputMode: str) -> Image.Image:  # noqa: N803
+    def convert(image: Image.Image, profile: io.BytesIO, *_: object, outputMode: str, flags: int) -> Image.Image:  # noqa: N803
         used.append((image.mode, profile.read(), outputMode))
         return Image.new("RGB", image.size, (1, 2, 3))
 
