@@ -1,28 +1,30 @@
-"""Pillow file to Picture and back; the only file that knows ICC, EXIF, XMP, alpha and pixel modes."""
+"""Pillow file to Picture and back: orientation, alpha and metadata; pixel modes and profiles are in `colour`, the bytes
+of EXIF in `exif`."""
 
 from __future__ import annotations
 
-import io
 import re
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, TiffTags, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from gancodec import colour, exif
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
 
 MAX_PIXELS = 1 << 28
 INPUT_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # MPO comes with JPEG
 SUFFIX_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
-ORIENTATION = 0x0112  # EXIF tag
 TURNS = {  # by orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -32,19 +34,23 @@ TURNS = {  # by orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-EXIF_PREFIX = b"Exif\0\0"  # as JPEG has it; the other formats start at the TIFF header behind it
-# TIFF tags that tell of the picture, not of its storage: description, maker, model, orientation, resolution, software,
-# date, artist, host, copyright, and the directories of camera and place.
-TELLING_TAGS = (270, 271, 272, ORIENTATION, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)
-TIFF_DIRECTORIES = (34665, 34853)
 METADATA_LIMIT = 1 << 22  # bytes of ICC, EXIF and XMP each: what a .gic file may hold
 JPEG_EXIF_LIMIT = 65533
 JPEG_XMP_LIMIT = 65533 - 29
 JPEG_SIDE_LIMIT = 65500
-TIFF_XMP = 700  # TIFF tag of an XMP packet
+TIFF_STRIP = 1 << 20  # bytes
 OPAQUE = 255
 _PILLOW = threading.Lock()  # over the state of Pillow and of `warnings`, both global to the process
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+# The property as attribute or as element.
+XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([1-8])""")
+KEPT_TEXTS = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type xmp", "Raw profile type APP1")
+KEPT_SEGMENTS = (b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0", b"Adobe", b"MPF\0")
+OTHER_SEGMENTS = {
+    b"http://ns.adobe.com/xmp/extension/\0": "extended XMP",
+    b"FPXR\0": "FlashPix",
+    b"JP": "content credentials (JUMBF)",
+    b"JFXX\0": "thumbnail (JFXX)",
+}
 
 
 def load(source: str | Path | BinaryIO | Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -112,27 +118,45 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     if image.width == 0 or image.height == 0:
         raise UnreadablePicture("the picture has no pixels")
     notices: list[str] = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        notices.append(f"only the first of {frames} frames is kept")
+    if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
-    stored_exif = tiff_exif(image, notices) if image.format == "TIFF" else None  # before its file is closed
-    deep_colour = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))  # Pillow keeps high bytes
+    # What is read from the file itself, which loading may close.
+    tiff = image.format == "TIFF"
+    stored_exif = tiff_exif(image, notices) if tiff else None
+    stored_orientation = _orientation(image, notices) if tiff else 1
+    coding = _coding(image)
+    deep_colour = image.mode in ("RGB", "RGBA", "CMYK") and ";16" in str(getattr(image, "tile", ""))
     image.load()
-    if deep_colour:
-        notices.append("more than 8 bits per sample: reduced to 8")
+    notices += _left_behind(image)
+    if deep_colour:  # of which Pillow keeps the high bytes
+        notices.append(colour.DEEP)
         if "transparency" in image.info:
             image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
-    turn = TURNS.get(_orientation(image, notices))
+    orientation = stored_orientation if tiff else _orientation(image, notices)
+    turn = None if tiff else TURNS.get(orientation)  # Pillow turns TIFF itself
     turned = image if turn is None else image.transpose(turn)
-    converted, icc = _to_rgb(turned, image.info.get("icc_profile") or None, notices)
-    exif, xmp = _upright_exif(stored_exif or image.info.get("exif"), notices), _xmp(image)
-    icc, exif, xmp = (_within_limit(*pair, notices) for pair in (("ICC profile", icc), ("EXIF", exif), ("XMP", xmp)))
+    icc = image.info.get("icc_profile")
+    if not icc or (coding and image.format == "PNG"):  # where code points come before a profile
+        icc = colour.stated_profile(image, coding, notices)
+    converted, icc = colour.to_rgb(turned, icc, notices)
+    xmp = XMP_ORIENTATION.sub(rb"\g<1>1", _xmp(image) or b"") or None
+    told = ("ICC profile", icc), ("EXIF", _exif(image, stored_exif, orientation, notices)), ("XMP", xmp)
+    icc, exif_block, xmp = (_within_limit(*pair, notices) for pair in told)
     rgb = np.asarray(converted.convert("RGB"))
     alpha = np.asarray(converted.getchannel("A")) if converted.mode == "RGBA" else None
     if alpha is not None and (alpha == OPAQUE).all():
         alpha = None
-    return Picture(np.ascontiguousarray(rgb), alpha, icc, exif, xmp, tuple(notices))
+    return Picture(np.ascontiguousarray(rgb), alpha, icc, exif_block, xmp, tuple(notices))
+
+
+def _coding(image: Image.Image) -> tuple[int, int] | None:
+    file = getattr(image, "fp", None)
+    if image.format not in ("PNG", "AVIF") or file is None or file.closed:
+        return None
+    place = file.tell()
+    coding = colour.coding_points(file, image.format)
+    file.seek(place)
+    return coding
 
 
 def _within_limit(name: str, value: bytes | None, notices: list[str]) -> bytes | None:
@@ -143,110 +167,86 @@ def _within_limit(name: str, value: bytes | None, notices: list[str]) -> bytes |
 
 
 def _orientation(image: Image.Image, notices: list[str]) -> int:
-    """By EXIF, or by XMP where EXIF has none; 1 for TIFF, which Pillow has turned already."""
+    """1..8, by EXIF, or by XMP where EXIF has none."""
     try:
-        return int(image.getexif().get(ORIENTATION, 1))
+        stated: Any = image.getexif().get(exif.ORIENTATION)
     except Exception:  # damaged EXIF takes nothing from the pixels
         notices.append("EXIF is damaged: orientation unknown")
         return 1
+    if stated is None and (found := XMP_ORIENTATION.search(_xmp(image) or b"")):
+        stated = int(found[2])
+    return int(stated) if stated in range(1, 9) else 1
 
 
 def _xmp(image: Image.Image) -> bytes | None:
-    """XMP as stored, its orientation reset to 1."""
-    value = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    """XMP as stored."""
+    value = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or _raw_profile(image, "xmp")
     if value is None and image.format == "TIFF":
-        value = image.tag_v2.get(TIFF_XMP)  # type: ignore[attr-defined]
-    if isinstance(value, str):
-        value = value.encode("utf-8")
-    return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", bytes(value)) if value else None
+        value = image.tag_v2.get(exif.XMP)  # type: ignore[attr-defined]
+    return value.encode("utf-8") if isinstance(value, str) else value and bytes(value)
 
 
-def _telling(tags: Image.Exif) -> Image.Exif:
-    """Those tags that tell of the picture, with the directories that they point to."""
-    kept = Image.Exif()
-    for tag in TELLING_TAGS:
-        if tag in tags:
-            kept[tag] = tags.get_ifd(tag) if tag in TiffTags.TAGS_V2_GROUPS else tags[tag]
-    return kept
+def _exif(image: Image.Image, stored: bytes | None, orientation: int, notices: list[str]) -> bytes | None:
+    """EXIF as stored, but for what turning the picture made wrong."""
+    raw = stored or image.info.get("exif") or _raw_profile(image, "exif") or _raw_profile(image, "APP1")
+    if not raw:
+        return None
+    turned = exif.upright(raw, orientation)
+    if turned is None:
+        notices.append("EXIF is damaged: dropped")
+    return turned
+
+
+def _raw_profile(image: Image.Image, name: str) -> bytes | None:
+    """What ImageMagick wrote into a PNG file as text: name, length and hexadecimal digits."""
+    text = image.info.get(f"Raw profile type {name}")
+    try:
+        return bytes.fromhex("".join(str(text).split()[2:])) if text else None
+    except ValueError:
+        return None
 
 
 def tiff_exif(image: Image.Image, notices: list[str]) -> bytes | None:
-    """The telling tags of a TIFF file as EXIF."""
+    """What a TIFF file, which must still be open, tells of its picture."""
+    file = getattr(image, "fp", None)
+    if file is None or file.closed:
+        notices.append("EXIF of a TIFF picture is read from its file, which is closed: dropped")
+        return None
     try:
-        kept = _telling(image.getexif())
-        return kept.tobytes() if set(kept) - {ORIENTATION, 282, 283, 296} else None
+        return exif.from_tiff(file)
     except Exception:
-        notices.append("EXIF is damaged: dropped")
+        notices.append("EXIF is damaged or in BigTIFF: dropped")
         return None
 
 
-def _upright_exif(raw: bytes | None, notices: list[str]) -> bytes | None:
-    """EXIF as stored, byte for byte (maker notes hold offsets), but for its orientation, which is set to 1."""
-    body = bytearray(re.sub(rb"^(Exif\0\0)+", b"", raw or b""))
-    order: Literal["little", "big"] = "little" if body.startswith(b"II*\0") else "big"
-    if order == "big" and not body.startswith(b"MM\0*"):
-        if body:
-            notices.append("EXIF is damaged: dropped")
-        return None
-    start = int.from_bytes(body[4:8], order)
-    count = int.from_bytes(body[start : start + 2], order)
-    for at in range(start + 2, min(start + 2 + 12 * count, len(body) - 11), 12):
-        if int.from_bytes(body[at : at + 2], order) == ORIENTATION:
-            one = b"".join(value.to_bytes(size, order) for value, size in ((3, 2), (1, 4), (1, 2), (0, 2)))
-            body[at + 2 : at + 12] = one  # type SHORT, count 1, value 1
-    return EXIF_PREFIX + bytes(body)
+def _left_behind(image: Image.Image) -> Iterator[str]:
+    """What a file holds that has no place in a .gic file, in words."""
+    frames, pictures = getattr(image, "n_frames", 1), image.format == "MPO"
+    if frames > 1:
+        yield f"only the first of {frames} {'pictures' if pictures else 'frames'} is kept"
+    names = dict.fromkeys(_segments(image))
+    if image.format == "PNG" and any(not key.startswith(KEPT_TEXTS) for key in getattr(image, "text", ())):
+        names["text"] = None
+    if image.format == "GIF" and image.info.get("comment"):
+        names["comment"] = None
+    if image.format == "TIFF" and exif.PHOTOSHOP in image.tag_v2:  # type: ignore[attr-defined]
+        names["Photoshop resources"] = None
+    if names:
+        yield f"not kept: {', '.join(names)}"
 
 
-def _to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[Image.Image, bytes | None]:
-    """Any mode to RGB or RGBA, with the ICC profile that still describes it."""
-    mode = image.mode
-    if mode == "CMYK":
-        notices.append("CMYK converted to RGB")
-        return _from_cmyk(image, icc, notices), None
-    if icc and (icc[16:20] != b"RGB " or mode in ("LAB", "YCbCr", "HSV")):  # the colour space that a profile is of
-        notices.append(f"ICC profile does not describe RGB: dropped (the original is {mode})")
-        icc = None
-    if mode in SIXTEEN_BIT or mode == "F":
-        notices.append("more than 8 bits per sample: reduced to 8")
-        return _from_deep(image), icc
-    if mode in ("LAB", "YCbCr", "HSV"):
-        notices.append(f"{mode} converted to RGB")
-        return image.convert("RGB"), None
-    has_alpha = mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info
-    if mode == "La":
-        image = image.convert("LA")  # Pillow has no direct way
-    return image.convert("RGBA" if has_alpha else "RGB"), icc
-
-
-def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit gray by its full range; 32-bit and float by theirs, as nothing says what white is."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        finite = values[np.isfinite(values)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-        low, high = (0.0, 1.0) if 0 <= low and high <= 1 else (low, max(high, low + 1e-9))
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    else:
-        low, high = 0.0, 65535.0 if values.max() <= 65535 else float(values.max())
-    scaled = Image.fromarray(np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8))
-    if "transparency" not in image.info:
-        return scaled.convert("RGB")
-    opaque = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
-    return Image.merge("RGBA", (scaled, scaled, scaled, opaque))
-
-
-def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Image.Image:
-    """Through the embedded profile where there is a usable one, else by the plain formula."""
-    if icc:
-        try:
-            srgb = ImageCms.createProfile("sRGB")
-            turned = ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            notices.append("its ICC profile is unusable: colours are approximate")
-        else:
-            if turned is not None:
-                return turned
-    return image.convert("RGB")
+def _segments(image: Image.Image) -> Iterator[str]:
+    """Names of a JPEG file's segments that are not kept."""
+    for marker, data in getattr(image, "applist", ()):
+        if marker == "COM":
+            yield "comment"
+        elif data.startswith(b"Photoshop 3.0\0"):
+            yield "IPTC" if b"8BIM\x04\x04" in data else "Photoshop resources"
+        elif data.startswith(b"MPF\0") and image.format == "JPEG":
+            yield "further pictures (preview, HDR gain map)"
+        elif not data.startswith(KEPT_SEGMENTS):
+            known = (name for start, name in OTHER_SEGMENTS.items() if data.startswith(start))
+            yield next(known, marker)
 
 
 def to_image(picture: Picture) -> Image.Image:
@@ -281,15 +281,18 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
         What the format could not hold, one line each.
     """
     notices: list[str] = []
+    if format == "tiff":
+        _save_tiff(picture, target, notices)
+        return tuple(notices)
     image = to_image(picture)
     image.info.clear()
     if format == "jpeg" and image.mode == "RGBA":
         notices.append("JPEG has no transparency: laid over white")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
-    writers = {"png": _png_options, "jpeg": _jpeg_options, "webp": _webp_options, "tiff": _tiff_options}
+    writers = {"png": _png_options, "jpeg": _jpeg_options, "webp": _webp_options}
     if format not in writers:
-        raise UsageError(f"format {format}: choose {', '.join(writers)}")
+        raise UsageError(f"format {format}: choose {', '.join(writers)} or tiff")
     options = writers[format](picture, notices)
     try:
         image.save(target, format=format, **{k: v for k, v in options.items() if v is not None})
@@ -315,32 +318,47 @@ def _png_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
 def _jpeg_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
     if max(picture.rgb.shape[:2]) > JPEG_SIDE_LIMIT:
         raise UsageError(f"cannot write as jpeg: a side is longer than {JPEG_SIDE_LIMIT} pixels")
-    exif, xmp = picture.exif, picture.xmp
-    if exif and len(exif) > JPEG_EXIF_LIMIT:
+    block, xmp = picture.exif, picture.xmp
+    if block and len(block) > JPEG_EXIF_LIMIT:
         notices.append("EXIF is too long for JPEG: dropped")
-        exif = None
+        block = None
     if xmp and len(xmp) > JPEG_XMP_LIMIT:
         notices.append("XMP is too long for JPEG: dropped")
         xmp = None
     comment = picture.comment.encode() if picture.comment else None
-    return {"quality": 95, "subsampling": 0, "icc_profile": picture.icc, "exif": exif, "xmp": xmp, "comment": comment}
+    return {"quality": 95, "subsampling": 0, "icc_profile": picture.icc, "exif": block, "xmp": xmp, "comment": comment}
 
 
 def _webp_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
     return {"lossless": True, "exact": True, "icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp}
 
 
-def _tiff_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
-    tags, kept = Image.Exif(), Image.Exif()
+def _save_tiff(picture: Picture, target: BinaryIO, notices: list[str]) -> None:
+    """EXIF as it is, deflated strips, then the directory: what EXIF points to lies where it lay, maker notes included.
+
+    libtiff, which Pillow writes with, has no way to write EXIF's directories.
+    """
+    block, order, tags = exif.EMPTY_TIFF
     try:
-        tags.load(picture.exif or b"")
-        kept = _telling(tags)
-        if [kept.pop(tag) for tag in TIFF_DIRECTORIES if tag in kept]:  # libtiff, through Pillow, writes none
-            notices.append("EXIF of camera settings and place is not written to TIFF: dropped")
-        kept.tobytes()
-    except Exception:
+        block, order, tags = exif.to_tiff(picture.exif) if picture.exif else exif.EMPTY_TIFF
+    except ValueError:
         notices.append("EXIF is damaged: dropped")
-        kept = Image.Exif()
-    if picture.xmp:
-        kept[TIFF_XMP] = picture.xmp
-    return {"compression": "tiff_adobe_deflate", "icc_profile": picture.icc, "exif": kept}
+    pixels = picture.rgb if picture.alpha is None else np.dstack((picture.rgb, picture.alpha))
+    height, width, samples = pixels.shape
+    rows = max(1, TIFF_STRIP // (width * samples))
+    strips = [zlib.compress(pixels[y : y + rows].tobytes()) for y in range(0, height, rows)]
+    sizes = [len(strip) for strip in strips]
+    starts = np.cumsum([len(block), *sizes]).tolist()
+    if starts[-1] >= 1 << 32:
+        raise UsageError("cannot write as tiff: more than 4 GiB")
+    short, long = (partial(exif.numbers, order, kind) for kind in (exif.SHORT, exif.LONG))
+    tags = tags | {256: long(width), 257: long(height), 258: short(*[8] * samples), 259: short(8), 262: short(2)}
+    tags |= {273: long(*starts[:-1]), 277: short(samples), 278: long(rows), 279: long(*sizes), 284: short(1)}
+    if picture.alpha is not None:
+        tags[338] = short(2)  # not premultiplied
+    for tag, kind, data in ((exif.XMP, exif.BYTE, picture.xmp), (exif.PROFILE, exif.UNDEFINED, picture.icc)):
+        if data:
+            tags[tag] = exif.Value(kind, len(data), data)
+    end = starts[-1] + starts[-1] % 2
+    target.write(block[:4] + long(end).data + block[8:] + b"".join(strips) + bytes(end - starts[-1]))
+    target.write(exif.write_directory(tags, end, order))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from gancodec import exif as exif_bytes
 from gancodec import imageio
 from gancodec.container import spec
 from gancodec.errors import UnreadablePicture, UsageError
@@ -101,7 +102,7 @@ def test_mpo_is_a_photo() -> None:
     second = Image.fromarray(RGB[:12, :20])
     picture = load(RGB, "MPO", save_all=True, append_images=[second])
     assert picture.rgb.shape == RGB.shape
-    assert picture.notices == ()
+    assert picture.notices == ("only the first of 2 pictures is kept",)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -262,7 +263,7 @@ def test_cmyk() -> None:
 def test_cmyk_goes_through_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
 
-    def convert(image: Image.Image, profile: io.BytesIO, *_: object, outputMode: str) -> Image.Image:  # noqa: N803
+    def convert(image: Image.Image, profile: io.BytesIO, *_: object, outputMode: str, flags: int) -> Image.Image:  # noqa: N803
         used.append((image.mode, profile.read(), outputMode))
         return Image.new("RGB", image.size, (1, 2, 3))
 
@@ -466,10 +467,6 @@ def written(picture: Picture, format: str) -> tuple[Picture, tuple[str, ...], by
 def test_metadata_survive_save_and_load(format: str) -> None:
     again, notices, _ = written(ICC_PICTURE, format)
     assert (again.icc, again.xmp) == (ICC, XMP)
-    if format == "tiff":
-        assert notices == ("EXIF of camera settings and place is not written to TIFF: dropped",)
-        assert tags_of(again.exif)[MAKE] == "Maker"
-        return
     assert notices == ()
     tags = tags_of(again.exif)
     assert (tags[MAKE], tags[ORIENTATION]) == ("Maker", 1)
@@ -520,6 +517,65 @@ def test_tags_of_storage_are_not_written_to_tiff() -> None:
     np.testing.assert_array_equal(again.rgb, RGB)
     assert tags_of(again.exif)[MAKE] == "Maker"
     assert notices == ()
+
+
+def entry(order: str, tag: int, kind: int, count: int, value: int) -> bytes:
+    """An entry of a TIFF directory; `value` is a number, or where the values lie."""
+    return struct.pack(f"{order}HHI", tag, kind, count) + struct.pack(f"{order}{'H2x' if kind == 3 else 'I'}", value)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("alpha", [None, ALPHA])
+def test_tiff_starts_with_exif_as_it_was(order: str, alpha: Pixels | None) -> None:
+    """What lies at an offset stays there; values that no decoder takes (0/0) are passed on."""
+    head = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
+    camera = struct.pack(f"{order}H", 1) + entry(order, 0x927C, 7, 9, 68) + bytes(4) + b"maker\0\1\2\3"
+    root = [entry(order, 0x010E, 2, 1, 0), entry(order, 0x011A, 5, 1, 77), entry(order, CAMERA, 4, 1, 50)]
+    stored = head + struct.pack(f"{order}H", 3) + b"".join(root) + bytes(4) + camera + bytes(8)
+    again, notices, data = written(Picture(RGB, alpha, exif=b"Exif\0\0" + stored), "tiff")
+    assert notices == ()
+    assert data[:4] + data[8:85] == stored[:4] + stored[8:]
+    np.testing.assert_array_equal(again.rgb, RGB)
+    assert (again.alpha is None) == (alpha is None)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.getexif().get_ifd(CAMERA)[0x927C] == b"maker\0\1\2\3"
+        assert image.n_frames == 1
+        assert image.info["compression"] == "tiff_adobe_deflate"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (700, 1000, 3), (3, 400_000, 3), (5000, 3, 3)])
+def test_tiff_in_strips(shape: tuple[int, int, int]) -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    np.testing.assert_array_equal(written(Picture(rgb), "tiff")[0].rgb, rgb)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"Exif\0\0junk", b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"]
+)
+def test_damaged_exif_takes_nothing_from_a_tiff(damaged: bytes) -> None:
+    again, notices, _ = written(Picture(RGB, exif=damaged), "tiff")
+    np.testing.assert_array_equal(again.rgb, RGB)
+    assert notices == (("EXIF is damaged: dropped",) if damaged[6:8] not in (b"MM", b"II") else ())
+
+
+def test_exif_of_tiff_is_bounded() -> None:
+    """Many tags that point to the same bytes must not multiply them."""
+    long = bytes(1 << 20)
+    tags = b"".join(entry("<", 40_000 + i, 7, len(long), 8) for i in range(5))
+    head = b"II*\0" + struct.pack("<I", 8 + len(long)) + long
+    with pytest.raises(ValueError, match="too long"):
+        exif_bytes.from_tiff(io.BytesIO(head + struct.pack("<H", 5) + tags + bytes(4)))
+    with pytest.raises(ValueError, match="too long"):
+        exif_bytes.to_tiff(head + struct.pack("<H", 5) + tags + bytes(4))
+
+
+def test_exif_of_a_tiff_picture_whose_file_is_closed() -> None:
+    with Image.open(saved(RGB, "TIFF", exif=exif())) as image:
+        image.load()
+        image.fp = None
+        picture = imageio.from_image(image)
+    assert (picture.exif, len(picture.notices)) == (None, 1)
+    assert "closed: dropped" in picture.notices[0]
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg"])

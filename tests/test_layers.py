@@ -15,7 +15,7 @@ import gancodec
 PACKAGE = Path(__file__).parent.parent / "gancodec"
 
 LAYERS = [
-    {"", "errors", "types", "atomic"},  # "" is gancodec/__init__.py
+    {"", "errors", "types", "atomic", "colour", "exif"},  # "" is gancodec/__init__.py
     {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics"},
     {"codec"},
     {"train", "evaluate", "batch", "pillow_plugin"},
@@ -30,6 +30,8 @@ TORCH_FREE = {
     "container",
     "entropy",
     "imageio",
+    "colour",
+    "exif",
     "weights",
     "tiling",
     "metrics",

@@ -1,0 +1,237 @@
+"""Pillow image of any mode to RGB with the ICC profile that describes it: a colour-managed viewer shows the same."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+GRAY = ("1", "L", "LA", "La", "F", *SIXTEEN_BIT)
+DEEP = "more than 8 bits per sample: reduced to 8"
+Chromaticities = tuple[tuple[float, float], ...]  # x, y of white, red, green, blue
+D65 = (0.3127, 0.3290)
+SRGB_PRIMARIES: Chromaticities = (D65, (0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
+D50 = np.array([0.9642, 1.0, 0.8249])  # XYZ, as ICC has it
+# Code points of ITU-T H.273 that photographs come with; every other one is taken for sRGB.
+PRIMARIES: dict[int, Chromaticities] = {
+    1: SRGB_PRIMARIES,
+    9: (D65, (0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),  # BT.2020
+    12: (D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),  # Display P3
+}
+GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
+HDR = {16: "PQ", 18: "HLG"}
+BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # g, a, b, c, d of ICC's parametric curve 3
+
+
+def to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[Image.Image, bytes | None]:
+    """Any mode to RGB or RGBA, with the ICC profile that then describes it (None: sRGB).
+
+    RGB keeps its profile. Gray and CMYK with a profile of their kind go through it to sRGB, perceptually; CMYK without
+    one by the plain formula, as browsers do. What is converted, reduced or dropped is added to `notices`.
+    """
+    mode = image.mode
+    if mode == "CMYK":
+        notices.append("CMYK converted to RGB")
+        return _from_cmyk(image, icc, notices), None
+    space = icc[16:20] if icc else b"RGB "  # the colour space that a profile is of
+    converted = _plain(image, notices)
+    if space == b"GRAY" and mode in GRAY:
+        managed = _from_gray(converted.getchannel("R"), icc or b"")
+        if managed is not None:
+            notices.append("gray with an ICC profile converted to sRGB")
+            if converted.mode == "RGBA":
+                managed.putalpha(converted.getchannel("A"))
+            return managed, None
+    if space != b"RGB " or mode in ("LAB", "YCbCr", "HSV"):
+        if icc and not (mode == "LAB" and space == b"Lab "):
+            notices.append(f"ICC profile does not describe RGB: dropped (the original is {mode})")
+        icc = None
+    return converted, icc
+
+
+def _plain(image: Image.Image, notices: list[str]) -> Image.Image:
+    """RGB or RGBA by Pillow's formulas; Lab by colour management."""
+    mode = image.mode
+    if mode in SIXTEEN_BIT or mode == "F":
+        notices.append(DEEP)
+        return _from_deep(image)
+    if mode in ("LAB", "YCbCr", "HSV"):
+        notices.append(f"{mode} converted to RGB")
+        return image.convert("RGB")
+    has_alpha = mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info
+    if mode == "La":
+        image = image.convert("LA")  # Pillow has no direct way
+    return image.convert("RGBA" if has_alpha else "RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """16-bit gray by its full range; 32-bit and float by theirs, as nothing says what white is."""
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        finite = values[np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        low, high = (0.0, 1.0) if 0 <= low and high <= 1 else (low, max(high, low + 1e-9))
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    else:
+        low, high = 0.0, 65535.0 if values.max() <= 65535 else float(values.max())
+    scaled = Image.fromarray(np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8))
+    if "transparency" not in image.info:
+        return scaled.convert("RGB")
+    opaque = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
+    return Image.merge("RGBA", (scaled, scaled, scaled, opaque))
+
+
+def _from_gray(image: Image.Image, icc: bytes) -> Image.Image | None:
+    """By a table of all 256 levels: lcms is exact, to 8 bits, with its own tables turned off, which is slow."""
+    ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
+    levels = _to_srgb(ramp, icc, ImageCms.Flags.NOOPTIMIZE)
+    return levels and Image.merge("RGB", [image.point(list(channel.tobytes())) for channel in levels.split()])
+
+
+def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Image.Image:
+    """Through the embedded profile where there is a usable one, else by the plain formula."""
+    if icc:
+        managed = _to_srgb(image, icc)
+        if managed is not None:
+            return managed
+        notices.append("its ICC profile is unusable: colours are approximate")
+    return image.convert("RGB")
+
+
+def _to_srgb(image: Image.Image, icc: bytes, flags: ImageCms.Flags = ImageCms.Flags.NONE) -> Image.Image | None:
+    """Through a profile, with the perceptual intent that viewers take; None where it does not fit or is damaged."""
+    try:
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB", flags=flags)
+    except (ImageCms.PyCMSError, OSError):
+        return None
+
+
+def stated_profile(image: Image.Image, coding: tuple[int, int] | None, notices: list[str]) -> bytes | None:
+    """The ICC profile that says what a file says in other words: CICP code points, or PNG's gAMA and cHRM.
+
+    Parameters
+    ----------
+    image : Pillow image
+        Loaded.
+    coding : (int, int) or None
+        Primaries and transfer of `coding_points`.
+
+    Returns
+    -------
+    bytes or None
+        None for sRGB, and where nothing is said.
+    """
+    if coding is not None:
+        primaries, transfer = coding
+        if transfer in HDR:
+            notices.append(f"HDR ({HDR[transfer]}) is not kept as such: brightness and colours are approximate")
+        space, gamma = PRIMARIES.get(primaries, SRGB_PRIMARIES), GAMMAS.get(transfer)
+    elif "srgb" in image.info or not {"gamma", "chromaticity"} & set(image.info):
+        return None
+    else:
+        white, *rest = _pairs(image.info["chromaticity"]) if "chromaticity" in image.info else SRGB_PRIMARIES
+        space, gamma = (white, *rest), 1 / image.info["gamma"] if image.info.get("gamma") else None
+        if gamma is not None and abs(gamma - 2.2) < 0.005:
+            gamma = None  # 1 / 2.2 is how PNG writers say sRGB
+    if gamma is None and np.allclose(space, SRGB_PRIMARIES, atol=0.002):
+        return None
+    try:
+        return matrix_profile(space, gamma)
+    except (ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError):
+        notices.append("colour space of the file makes no sense: taken for sRGB")
+        return None
+
+
+def _pairs(values: tuple[float, ...]) -> Chromaticities:
+    return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def coding_points(file: BinaryIO, format: str | None) -> tuple[int, int] | None:
+    """Primaries and transfer (ITU-T H.273) that a PNG or AVIF file states; None where it states none."""
+    file.seek(0)
+    if format == "PNG":
+        chunk = _png_chunk(file, b"cICP")
+        return (chunk[0], chunk[1]) if len(chunk) == 4 else None
+    if format != "AVIF":
+        return None
+    _, found, fields = file.read(1 << 16).partition(b"colrnclx")
+    return (
+        (int.from_bytes(fields[0:2], "big"), int.from_bytes(fields[2:4], "big")) if found and len(fields) >= 4 else None
+    )
+
+
+def _png_chunk(file: BinaryIO, kind: bytes) -> bytes:
+    """A short chunk that stands before the pixels; empty where there is none."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+        length = int.from_bytes(head[:4], "big")
+        if head[4:] == kind and length < 1 << 10:
+            return file.read(length)
+        file.seek(length + 4, io.SEEK_CUR)
+    return b""
+
+
+def matrix_profile(space: Chromaticities, gamma: float | None) -> bytes:
+    """ICC 4 profile of an RGB space.
+
+    Parameters
+    ----------
+    space : four (x, y)
+        White, red, green, blue.
+    gamma : float or None
+        Exponent from stored values to light; None for the curve of sRGB.
+
+    Raises
+    ------
+    ValueError, ArithmeticError, struct.error, numpy.linalg.LinAlgError
+        For chromaticities and exponents that make no colour space.
+    """
+    if gamma is not None and not 0.1 <= gamma <= 10:
+        raise ValueError("no such gamma")
+    white, *primaries = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in space)
+    scale = np.diag((BRADFORD @ D50) / (BRADFORD @ white))
+    adapt = np.linalg.inv(BRADFORD) @ scale @ BRADFORD
+    colours = np.stack(primaries, 1)
+    colours = adapt @ (colours * np.linalg.solve(colours, white))
+    if gamma is None:
+        curve = struct.pack(">4sIHH", b"para", 0, 3, 0) + _fixed(SRGB_CURVE)
+    else:
+        curve = struct.pack(">4sIHH", b"para", 0, 0, 0) + _fixed((gamma,))
+    tags = {
+        b"desc": _text("RGB as the source file states it"),
+        b"cprt": _text("No copyright"),
+        b"wtpt": b"XYZ \0\0\0\0" + _fixed(D50),
+        b"chad": b"sf32\0\0\0\0" + _fixed(adapt.ravel()),
+    }
+    tags |= {name + b"XYZ": b"XYZ \0\0\0\0" + _fixed(colours[:, i]) for i, name in enumerate((b"r", b"g", b"b"))}
+    tags |= {name + b"TRC": curve for name in (b"r", b"g", b"b")}
+    return _profile(tags)
+
+
+def _fixed(values: NDArray[np.float64] | tuple[float, ...]) -> bytes:
+    """s15Fixed16 numbers."""
+    return struct.pack(f">{len(values)}i", *(round(float(v) * 65536) for v in values))
+
+
+def _text(text: str) -> bytes:
+    return struct.pack(">4sIII2s2sII", b"mluc", 0, 1, 12, b"en", b"US", 2 * len(text), 28) + text.encode("utf-16-be")
+
+
+def _profile(tags: dict[bytes, bytes]) -> bytes:
+    """Header, table and data of an ICC 4.2 display profile, RGB to XYZ."""
+    table, data = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, value in tags.items():
+        table += struct.pack(">4sII", name, start + len(data), len(value))
+        data += value + bytes(-len(value) % 4)
+    size = start + len(data)
+    head = struct.pack(">I4sI4s4s4s", size, b"\0" * 4, 0x04200000, b"mntr", b"RGB ", b"XYZ ")
+    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + _fixed(D50)
+    return head.ljust(128, b"\0") + table + data

@@ -1,0 +1,224 @@
+"""EXIF as it lies in files: TIFF directories read, turned upright and written as bytes, so that no value is decoded,
+rounded or moved that need not be. Maker notes hold offsets from the start of the block."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Container, Mapping
+from typing import BinaryIO, Literal, NamedTuple
+
+Order = Literal["<", ">"]  # as `struct` has it
+
+PREFIX = b"Exif\0\0"  # as JPEG has it; the other formats start at the TIFF header behind it
+LIMIT = 1 << 22  # bytes of EXIF: what a .gic file may hold
+WIDTH, HEIGHT, ORIENTATION = 0x0100, 0x0101, 0x0112
+THUMBNAIL, STRIPS = (0x0201, 0x0202), 0x0111  # place and size of a JPEG file; places of plain pixels
+CAMERA, PLACE, INTEROPERABILITY = 0x8769, 0x8825, 0xA005  # pointers to directories
+CAMERA_WIDTH, CAMERA_HEIGHT = 0xA002, 0xA003
+RESOLUTION = (282, 283, 296)
+XMP, PHOTOSHOP, PROFILE = 700, 34377, 34675
+# Tags of how a TIFF file stores its pixels, which are true of no other file: size and sample layout, strips and tiles,
+# pages, ink, JPEG, what has a place of its own, layers, and raw data (DNG). Every other tag tells of the picture.
+STORAGE = {254, 255, *range(256, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 301, 317, *range(320, 331)}
+STORAGE |= {*range(332, 352), *range(512, 533), XMP, 33421, 33422, PHOTOSHOP, PROFILE, 37724, *range(50706, 51200)}
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes a value, by type
+BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
+
+
+class Value(NamedTuple):
+    """What a tag holds: TIFF type, number of values, and their bytes in the file's order."""
+
+    kind: int
+    number: int
+    data: bytes
+
+
+Directory = dict[int, Value]
+EMPTY_TIFF: tuple[bytes, Order, Directory] = (b"II*\0\0\0\0\0", "<", {})  # what `to_tiff` gives of no EXIF
+
+
+def order_of(block: bytes | bytearray) -> Order | None:
+    """Byte order of a TIFF header; None for what is none."""
+    orders: dict[bytes, Order] = {b"II*\0": "<", b"MM\0*": ">"}
+    return orders.get(bytes(block[:4]))
+
+
+def numbers(order: Order, kind: int, *values: int) -> Value:
+    """Values of type SHORT or LONG."""
+    return Value(kind, len(values), struct.pack(f"{order}{len(values)}{'H' if kind == SHORT else 'I'}", *values))
+
+
+def upright(raw: bytes, orientation: int = 1) -> bytes | None:
+    """EXIF for a picture that was turned, byte for byte as stored but for what the turn made wrong.
+
+    Parameters
+    ----------
+    raw : bytes
+        With or without the prefix of JPEG.
+    orientation : int
+        The one that was applied, 1..8. Above 1 an embedded thumbnail, which lies as the picture lay, is dropped;
+        from 5 on width and height are exchanged.
+
+    Returns
+    -------
+    bytes or None
+        With the prefix, orientation 1; None for what has no TIFF header.
+    """
+    body = bytearray(re.sub(rb"^(Exif\0\0)+", b"", raw))
+    order = order_of(body)
+    if order is None:
+        return None
+    start = _long(body, 4, order)
+    root = _entries(body, start, order)
+    if orientation >= 5:
+        _exchange(body, root, WIDTH, HEIGHT)
+        if CAMERA in root:
+            camera = _entries(body, _long(body, root[CAMERA] + 8, order), order)
+            _exchange(body, camera, CAMERA_WIDTH, CAMERA_HEIGHT)
+    if orientation > 1:
+        _drop_thumbnail(body, start + 2 + 12 * _short(body, start, order), order)
+    if ORIENTATION in root:
+        at = root[ORIENTATION]
+        body[at + 2 : at + 12] = struct.pack(f"{order}HIHH", SHORT, 1, 1, 0)
+    return PREFIX + bytes(body)
+
+
+def _drop_thumbnail(body: bytearray, link: int, order: Order) -> None:
+    """Unlink the second directory, whose link is at `link`, and blank the JPEG file it points to; nothing moves."""
+    thumbnail = _entries(body, _long(body, link, order), order)
+    at, size = (_long(body, thumbnail[tag] + 8, order) if tag in thumbnail else 0 for tag in THUMBNAIL)
+    jpeg = body[at : at + 2] == b"\xff\xd8" and at + size <= len(body)
+    if jpeg:
+        body[at : at + size] = bytes(size)
+    if jpeg or STRIPS in thumbnail:
+        body[link : link + 4] = bytes(4)
+
+
+def _exchange(body: bytearray, entries: Mapping[int, int], one: int, other: int) -> None:
+    if one in entries and other in entries:
+        a, b = (slice(entries[tag] + 2, entries[tag] + 12) for tag in (one, other))
+        body[a], body[b] = body[b], body[a]
+
+
+def _entries(body: bytes | bytearray, at: int, order: Order) -> dict[int, int]:
+    """Where the entries of the directory at `at` lie, by tag, as far as they are there; none for a pointer of 0."""
+    if at == 0:
+        return {}
+    end = min(at + 2 + 12 * _short(body, at, order), len(body) - 11)
+    return {_short(body, place, order): place for place in range(at + 2, end, 12)}
+
+
+def _short(body: bytes | bytearray, at: int, order: Order) -> int:
+    """Two bytes; 0 behind the end."""
+    return int(struct.unpack(f"{order}H", body[at : at + 2].ljust(2, b"\0"))[0])
+
+
+def _long(body: bytes | bytearray, at: int, order: Order) -> int:
+    """Four bytes; 0 behind the end."""
+    return int(struct.unpack(f"{order}I", body[at : at + 4].ljust(4, b"\0"))[0])
+
+
+def read_directory(file: BinaryIO, at: int, order: Order, without: Container[int] = ()) -> Directory:
+    """The tags of one directory, but for those in `without`.
+
+    Tags of unknown type, and those whose values are not all in the file, are left out.
+
+    Raises
+    ------
+    ValueError
+        If the values together have more than `LIMIT` bytes.
+    """
+    file.seek(at)
+    listed = file.read(12 * _short(file.read(2), 0, order))
+    tags: Directory = {}
+    left = LIMIT
+    for place in range(0, len(listed) - 11, 12):
+        tag, kind, number = struct.unpack(f"{order}HHI", listed[place : place + 8])
+        size = 0 if tag in without else SIZES.get(kind, 0) * number
+        left -= size
+        if left < 0:
+            raise ValueError("EXIF is too long")
+        data = listed[place + 8 : place + 8 + size]
+        if size > 4:
+            file.seek(_long(listed, place + 8, order))
+            data = file.read(size)
+        if size and len(data) == size:
+            tags[tag] = Value(kind, number, data)
+    return tags
+
+
+def write_directory(tags: Directory, at: int, order: Order) -> bytes:
+    """A directory that lies at `at` (even) in its file, the last in its chain, with its values behind it."""
+    head, behind = [struct.pack(f"{order}H", len(tags))], bytearray()
+    start = at + 6 + 12 * len(tags)
+    for tag, (kind, number, data) in sorted(tags.items()):
+        field = data.ljust(4, b"\0")
+        if len(data) > 4:
+            field = struct.pack(f"{order}I", start + len(behind))
+            behind += data + bytes(len(data) % 2)
+        head.append(struct.pack(f"{order}HHI", tag, kind, number) + field)
+    return b"".join(head) + bytes(4) + bytes(behind)
+
+
+def from_tiff(file: BinaryIO) -> bytes | None:
+    """What a TIFF file tells of its picture as EXIF, camera and place included; None where it tells nothing.
+
+    Values are as stored. They move, however, which maker notes with offsets in them do not survive.
+
+    Raises
+    ------
+    ValueError
+        For BigTIFF and for what is no TIFF file.
+    """
+    file.seek(0)
+    head = file.read(8)
+    order = order_of(head)
+    if order is None:
+        raise ValueError("not a TIFF file")
+    root = read_directory(file, _long(head, 4, order), order, STORAGE)
+    if not set(root) - {ORIENTATION, *RESOLUTION}:
+        return None
+    body = bytearray(head)
+    for tag in (CAMERA, PLACE):
+        if tag in root:
+            inner = read_directory(file, _long(root[tag].data, 0, order), order)
+            if INTEROPERABILITY in inner:
+                innermost = read_directory(file, _long(inner[INTEROPERABILITY].data, 0, order), order)
+                inner[INTEROPERABILITY] = _append(body, innermost, order)
+            root[tag] = _append(body, inner, order)
+    body[4:8] = _append(body, root, order).data
+    return PREFIX + bytes(body)
+
+
+def _append(body: bytearray, tags: Directory, order: Order) -> Value:
+    """Write a directory at the end of `body`; the pointer to it."""
+    at = len(body)
+    body += write_directory(tags, at, order)
+    return numbers(order, LONG, at)
+
+
+def to_tiff(raw: bytes) -> tuple[bytes, Order, Directory]:
+    """EXIF as the start of a TIFF file.
+
+    Returns
+    -------
+    (bytes, order, Directory)
+        The block, of even length, whose first pointer is still to be set; and the tags for the first
+        directory, whose pointers hold as long as the block is what the file starts with.
+
+    Raises
+    ------
+    ValueError
+        For what has no TIFF header.
+    """
+    body = raw.removeprefix(PREFIX)
+    order = order_of(body)
+    if order is None:
+        raise ValueError("EXIF without a TIFF header")
+    tags = read_directory(io.BytesIO(body), _long(body, 4, order), order, STORAGE)
+    for tag in (CAMERA, PLACE):
+        if tag in tags and not 8 <= _long(tags[tag].data, 0, order) < len(body):
+            del tags[tag]
+    return body + bytes(len(body) % 2), order, tags
