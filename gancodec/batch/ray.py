@@ -116,7 +116,10 @@ def run(jobs: Iterable[Job], task: Task, cluster: Cluster) -> Outcomes:
 def _pass(
     ray: Any, jobs: list[Job], indices: Sequence[int], size: int, task: Task, cluster: Cluster
 ) -> Iterator[tuple[int, Outcome]]:
-    """Outcomes of the jobs at `indices`, in tasks of `size`; tasks whose workers died too often are missing."""
+    """Outcomes of the jobs at `indices`, in tasks of `size`; tasks whose workers died too often are missing.
+
+    Reading takes no core: it waits for disks, and could not begin where the workers have them all.
+    """
     rows = [{"index": i, **jobs[i]._asdict()} for i in indices]
     tasks = -(-len(rows) // size)
     workers = min(cluster.workers, tasks)
@@ -124,7 +127,9 @@ def _pass(
         warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # there is no other way to bound the retries
         done = (
             ray.data.from_items(rows, override_num_blocks=tasks)
-            .map(_read, num_cpus=0, compute=ray.data.TaskPoolStrategy(size=2 * workers))  # it waits, and needs no core
+            .map(
+                _read, num_cpus=0, compute=ray.data.TaskPoolStrategy(size=min(tasks, 2 * workers))
+            )  # it waits, and needs no core
             .map(
                 Converter,
                 fn_constructor_args=(task,),
@@ -146,7 +151,8 @@ def load() -> Any:
     """Import Ray; MissingExtra where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns that it will not do so one day
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")  # what fails is in the records
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
@@ -160,7 +166,7 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
     """Join the cluster, or start one; leave it, or end it."""
     variables = dict.fromkeys(THREAD_VARIABLES, str(cluster.threads))
     variables |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    options: Row = {"runtime_env": {"env_vars": variables}, "log_to_driver": False, "logging_level": logging.ERROR}
+    options: Row = {"runtime_env": {"env_vars": variables}, "log_to_driver": False, "logging_level": logging.CRITICAL}
     if cluster.address == "local":
         options |= {"num_cpus": cluster.workers * cluster.threads, "include_dashboard": False}
     try:

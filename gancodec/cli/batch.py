@@ -84,14 +84,8 @@ def batch(
     report = options.writing_report(inputs, None, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     log = os.path.join(folder, MANIFEST) if manifest is None else manifest
     convert.check_jobs(inputs, jobs, log)
-    encoding: dict[str, object] = {
-        "--bpp": bpp,
-        "--size": size,
-        "--n": n,
-        "--strict": strict,
-        "--entropy": entropy != "range",
-    }
-    encoding |= {"--strip": strip, "--saliency": saliency, "--protect": protect}
+    encoding: dict[str, object] = {"--bpp": bpp, "--size": size, "--n": n, "--strict": strict, "--strip": strip}
+    encoding |= {"--entropy": entropy != "range", "--saliency": saliency, "--protect": protect}
     decoding: dict[str, object] = {"--format": picture_format, "--realism": realism}
     _refuse(encoding if backwards else decoding, backwards)
     start = _engine(engine, address, jobs, threads, gpus, retries)

@@ -17,7 +17,7 @@ from gancodec.errors import UsageError
 Engine = Callable[[Iterable[Job]], local.Outcomes]
 Start = Callable[[int], Engine]  # with the number of inputs
 Show = Callable[[Record, Report], None]
-COLUMNS = ("done", "skipped", "failed", "bytes before", "bytes after", "mean bpp", "seconds", "pictures/s")
+COLUMNS = ("done", "skipped", "failed", "before", "after", "mean bpp", "seconds", "pictures/s")
 
 
 def local_engine(
@@ -63,10 +63,13 @@ class Totals:
 
     def row(self) -> tuple[str, ...]:
         """Cells under `COLUMNS`."""
+        from rich.filesize import decimal
+
         seconds = time.perf_counter() - self.started
-        counts = (self.done, self.skipped, self.failed, self.before, self.after)
+        counts = (str(count) for count in (self.done, self.skipped, self.failed))
+        sizes = (decimal(size) for size in (self.before, self.after))
         bpp = f"{self.bpp / self.done:.4f}" if self.done else "-"
-        return (*(f"{count:,}" for count in counts), bpp, f"{seconds:.1f}", f"{self.done / seconds:.2f}")
+        return (*counts, *sizes, bpp, f"{seconds:.1f}", f"{self.done / seconds:.2f}")
 
 
 @dataclass
