@@ -35,9 +35,15 @@ EMPHASIS = {"--saliency", "--saliency-model", "--saliency-strength", "--roi", "-
 READING = {"--max-pixels", "--json", "--quiet/-q", "--verbose/-v", "--help"}
 FLAGS = {
     "encode": WRITING | EMPHASIS | {
+        "--jobs/-j", "--manifest",
         "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--profile", "--inner", "--factor",
     },
-    "decode": WRITING | {"--format", "--realism"},
+    "decode": WRITING | {"--format", "--realism", "--jobs/-j", "--manifest"},
+    "batch": READING | (EMPHASIS - {"--roi", "--roi-box"}) | {
+        "--dir/-d", "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--decode", "--format", "--realism",
+        "--model", "--device", "--engine", "--address", "--jobs/-j", "--threads", "--gpus", "--retries", "--manifest",
+        "--overwrite/-f",
+    },
     "info": READING,
     "verify": READING,
     "models": {"--json", "--help"},
@@ -100,7 +106,18 @@ def test_every_flag_is_pinned() -> None:
         ["--help"],
         *(
             [name, "--help"]
-            for name in ("encode", "decode", "info", "inspect", "saliency", "eval", "tune-curve", "sizes", "export")
+            for name in (
+                "encode",
+                "decode",
+                "batch",
+                "info",
+                "inspect",
+                "saliency",
+                "eval",
+                "tune-curve",
+                "sizes",
+                "export",
+            )
         ),
         [],
     ],

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gancodec import __version__
+from gancodec.cli.batch import batch
 from gancodec.cli.decode import decode
 from gancodec.cli.encode import encode
 from gancodec.cli.evaluate import evaluate
@@ -41,7 +42,7 @@ Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input un
 
 # Plain help: drawing it with rich would double the time that --help takes.
 app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
-for command in (encode, decode, info, verify, models, inspect, saliency, export):
+for command in (encode, decode, batch, info, verify, models, inspect, saliency, export):
     app.command()(command)
 app.command("eval")(evaluate)
 app.command("tune-curve")(tune_curve)

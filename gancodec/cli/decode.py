@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gancodec.cli import files, options
+from gancodec.batch import job as work
+from gancodec.batch.job import Outcome, Record, Task
+from gancodec.cli import convert, files, options
 from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
-
-if TYPE_CHECKING:
-    from gancodec.codec.api import DecodeOptions
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
@@ -38,6 +35,8 @@ def decode(
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    jobs: options.Jobs = 1,
+    manifest: options.ManifestFile = None,
     preserve_times: options.PreserveTimes = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -50,16 +49,18 @@ def decode(
     """
     saving = files.Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
-    kind = _format(output, picture_format)
+    convert.check_jobs(inputs, jobs, manifest)
+    kind = format_of(output, picture_format)
     options.set_threads(threads)
     from gancodec.codec.api import DecodeOptions
 
-    chosen = DecodeOptions(model, device, realism, max_pixels)
+    task = Task(DecodeOptions(model, device, realism, max_pixels), saving, kind)
+    run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder)
-    raise typer.Exit(report.run(plan, lambda job: decode_one(job, kind, chosen, saving, report), saving))
+    raise typer.Exit(run(plan, convert.local_engine(task, decode_one, jobs, threads)))
 
 
-def _format(output: str | None, asked: options.Format | None) -> str:
+def format_of(output: str | None, asked: options.Format | None) -> str:
     """The format to write: the one asked for, else the output name's, else PNG."""
     if output is None or output == files.PIPE:
         return asked or "png"
@@ -73,34 +74,13 @@ def _format(output: str | None, asked: options.Format | None) -> str:
     return asked
 
 
-def decode_one(job: Job, kind: str, chosen: DecodeOptions, saving: files.Saving, report: Report) -> None:
-    """Read, decode, write and report one file."""
-    from gancodec import imageio
-    from gancodec.codec.api import decode_bytes
+def decode_one(job: Job, task: Task) -> Outcome:
+    """Decode one file in this process."""
+    return work.run(job, task)
 
-    started = time.perf_counter()
-    data = files.read_gic(job.source)
-    picture = decode_bytes(data, chosen)
-    stream = io.BytesIO()
-    notices = imageio.save(picture, stream, kind)
-    files.write(job, stream.getvalue(), saving)
-    warnings = list(dict.fromkeys([*picture.notices, *notices]))
-    for text in warnings:
-        report.warn(job.name, text)
-    height, width = picture.rgb.shape[:2]
-    report.say(f"{job.target_name}: {width}x{height}, {stream.tell()} bytes, {kind}")
-    report.detail(f"{job.name}: {len(data)} bytes, {time.perf_counter() - started:.2f} s")
-    report.record(
-        {
-            "file": job.source,
-            "output": job.target,
-            "format": kind,
-            "width": width,
-            "height": height,
-            "source_bytes": len(data),
-            "bytes": stream.tell(),
-            "seconds": round(time.perf_counter() - started, 3),
-            "comment": picture.comment,
-            "warnings": warnings,
-        }
-    )
+
+def show(record: Record, report: Report) -> None:
+    """Tell of one picture."""
+    target = Job("", record["output"]).target_name
+    report.say(f"{target}: {record['width']}x{record['height']}, {record['bytes']} bytes, {record['format']}")
+    report.detail(f"{Job(record['file']).name}: {record['source_bytes']} bytes, {record['seconds']:.2f} s")

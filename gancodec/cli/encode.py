@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
-from gancodec.cli import files, options
+from gancodec.batch import job as work
+from gancodec.batch.job import Outcome, Record, Task
+from gancodec.cli import convert, files, options
 from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
-
-if TYPE_CHECKING:
-    from gancodec.codec.api import Encoded, EncodeOptions
 
 Bpp = Annotated[
     float | None,
@@ -71,6 +68,8 @@ def encode(
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    jobs: options.Jobs = 1,
+    manifest: options.ManifestFile = None,
     preserve_times: options.PreserveTimes = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -81,18 +80,16 @@ def encode(
     Without --bpp, --size or --n the model's middle setting is used (n = 0). --saliency, --roi, --roi-box and --protect
     move bits between the parts of a picture: the file stays as large as asked for, so the rest gets fewer.
     """
-    if sum(value is not None for value in (bpp, size, n)) > 1:
-        raise UsageError("--bpp, --size and --n exclude each other")
+    rate = rate_of(bpp, size, n)
     saving = files.Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
+    convert.check_jobs(inputs, jobs, manifest)
     dropped = options.parse_strip(strip)
     options.set_threads(threads)
     from gancodec.codec.options import EncodeOptions, check
 
     chosen = EncodeOptions(
-        bpp=bpp,
-        size=size,
-        n=n,
+        **rate,
         model=model,
         entropy=entropy,
         device=device,
@@ -105,59 +102,37 @@ def encode(
         **options.emphasis(saliency, saliency_model, saliency_strength, roi, roi_box or [], protect),
     )
     check(chosen)
+    task = Task(chosen, saving)
+    run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
-    raise typer.Exit(report.run(plan, lambda job: encode_one(job, chosen, saving, report), saving))
+    raise typer.Exit(run(plan, convert.local_engine(task, encode_one, jobs, threads)))
 
 
-def encode_one(job: Job, chosen: EncodeOptions, saving: files.Saving, report: Report) -> None:
-    """Load, encode, write and report one picture."""
-    from gancodec import imageio
-    from gancodec.codec.api import encode_picture
+class Rate(TypedDict):
+    """The fields of EncodeOptions that say how large a file may be."""
 
-    started = time.perf_counter()
-    with files.open_source(job.source) as stream:
-        source_bytes = stream.seek(0, os.SEEK_END)
-        stream.seek(0)
-        picture = imageio.load(stream, chosen.max_pixels)
-    coded = encode_picture(picture, chosen)
-    files.write(job, coded.data, saving)
-    warnings = [*coded.notices, *_warnings(coded, chosen, source_bytes)]
-    for text in warnings:
-        report.warn(job.name, text)
-    height, width = picture.rgb.shape[:2]
-    size = len(coded.data)
-    probes = f"{coded.probes} probe{'' if coded.probes == 1 else 's'}"
-    setting = "split" if chosen.profile == "split" else f"n={coded.n:.3f}"
-    cost = f"{size} bytes, {coded.bpp:.4f} bpp, {setting}, {probes}"
-    report.say(f"{job.target_name}: {width}x{height}, {cost}")
-    report.detail(f"{job.name}: {source_bytes} bytes before, {time.perf_counter() - started:.2f} s")
-    report.record(
-        {
-            "file": job.source,
-            "output": job.target,
-            "width": width,
-            "height": height,
-            "source_bytes": source_bytes,
-            "bytes": size,
-            "bpp": coded.bpp,
-            "profile": chosen.profile,
-            "n": None if chosen.profile == "split" else coded.n,
-            "probes": coded.probes,
-            "hit": coded.hit,
-            "seconds": round(time.perf_counter() - started, 3),
-            "warnings": warnings,
-        }
-    )
+    bpp: float | None
+    size: int | None
+    n: float | None
 
 
-def _warnings(coded: Encoded, chosen: EncodeOptions, source_bytes: int) -> list[str]:
-    from gancodec.codec.api import describe_miss
+def rate_of(bpp: float | None, size: int | None, n: float | None) -> Rate:
+    """The one that was given; UsageError for more."""
+    if sum(value is not None for value in (bpp, size, n)) > 1:
+        raise UsageError("--bpp, --size and --n exclude each other")
+    return {"bpp": bpp, "size": size, "n": n}
 
-    warnings = []
-    if not coded.hit:
-        target = f"{chosen.size} bytes" if chosen.size is not None else f"{chosen.bpp} bpp"
-        above = len(coded.data) > chosen.size if chosen.size is not None else coded.bpp > (chosen.bpp or 0)
-        warnings.append(describe_miss(target, above, len(coded.data), coded.bpp))
-    if len(coded.data) > source_bytes:
-        warnings.append(f"the .gic file ({len(coded.data)} bytes) is larger than its source ({source_bytes} bytes)")
-    return warnings
+
+def encode_one(job: Job, task: Task) -> Outcome:
+    """Encode one picture in this process."""
+    return work.run(job, task)
+
+
+def show(record: Record, report: Report) -> None:
+    """Tell of one picture."""
+    setting = "split" if record["n"] is None else f"n={record['n']:.3f}"
+    probes = f"{record['probes']} probe{'' if record['probes'] == 1 else 's'}"
+    cost = f"{record['bytes']} bytes, {record['bpp']:.4f} bpp, {setting}, {probes}"
+    target = Job("", record["output"]).target_name
+    report.say(f"{target}: {record['width']}x{record['height']}, {cost}")
+    report.detail(f"{Job(record['file']).name}: {record['source_bytes']} bytes before, {record['seconds']:.2f} s")

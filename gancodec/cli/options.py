@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
+from gancodec.batch.local import THREAD_VARIABLES
 from gancodec.cli.files import PIPE, Saving
 from gancodec.cli.report import Report
 from gancodec.container import spec
@@ -55,6 +56,13 @@ def parse_number(text: str) -> float:
     if not math.isfinite(value):
         raise typer.BadParameter(f"{text!r} is not a number")
     return value
+
+
+def parse_jobs(text: str | int) -> int:
+    """Number of worker processes; 0 for as many as there are cores."""
+    if not re.fullmatch(r"auto|[0-9]{1,4}", str(text)):
+        raise typer.BadParameter(f"{text!r} is not a number of jobs: 1 or more, or auto")
+    return 0 if text == "auto" else int(text)
 
 
 def parse_strip(text: str) -> tuple[str, ...]:
@@ -143,9 +151,25 @@ Folder = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Model to use (see `gancodec models`).")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networks run.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads; with --jobs, of each.")
+]
 Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Replace output files that exist.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Pass over inputs whose output exists.")]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "-j",
+        "--jobs",
+        parser=parse_jobs,
+        metavar="N|auto",
+        help="Inputs at a time, each in a process with a model of its own; auto (or 0): one for each core.",
+    ),
+]
+ManifestFile = Annotated[
+    str | None,
+    typer.Option("--manifest", metavar="FILE", help="Append one line of JSON for each input as it is finished."),
+]
 PreserveTimes = Annotated[bool, typer.Option("--preserve-times", help="Give outputs the input's modification time.")]
 MaxPixels = Annotated[
     int, typer.Option("--max-pixels", min=1, metavar="N", help="Refuse larger pictures before reading them.")
@@ -202,7 +226,7 @@ def set_threads(count: int | None) -> None:
     """Limit the threads of numpy and PyTorch; the variables are read when those are first imported."""
     if count is None:
         return
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in THREAD_VARIABLES:
         os.environ[name] = str(count)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)

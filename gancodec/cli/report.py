@@ -9,25 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from gancodec.batch.job import FAILED, describe
 from gancodec.cli.files import Job, Saving, check_target
-from gancodec.errors import GicError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FAILED = 1
+__all__ = ["FAILED", "INTERRUPTED", "Report", "describe"]
+
 INTERRUPTED = 130
-
-
-def describe(error: BaseException) -> tuple[str, int]:
-    """One line for the user and the exit code."""
-    if isinstance(error, GicError):
-        text, code = str(error), error.exit_code
-    elif isinstance(error, MemoryError):
-        text, code = "out of memory", FAILED
-    else:
-        text, code = f"unexpected {type(error).__name__}: {error} (-vv shows where)", FAILED
-    return " ".join(text.split()), code
 
 
 class Report:
@@ -83,10 +73,13 @@ class Report:
 
     def fail(self, name: str, error: BaseException) -> int:
         """Print one line for an error; return its exit code."""
-        text, code = describe(error)
+        return self.failed(name, *describe(error), "".join(traceback.format_exception(error)).rstrip())
+
+    def failed(self, name: str, text: str, code: int, trace: str = "") -> int:
+        """`fail` with an error that was described elsewhere; `trace` is for ``-vv``."""
         self._print(": ".join(part for part in ("gancodec", name, text) if part))
-        if self.verbose >= 2:
-            self._print("".join(traceback.format_exception(error)).rstrip())
+        if trace and self.verbose >= 2:
+            self._print(trace)
         self._failures.append((name, text, code))
         return code
 
@@ -102,11 +95,11 @@ class Report:
             jobs = plan()
         except Exception as error:
             return self.fail("", error)
-        with self._progress(len(jobs)) as advance:
+        with self.progress(len(jobs)) as advance:
             for job in jobs:
                 self._do(job, work, saving)
                 advance()
-        return self._finish(len(jobs))
+        return self.finish(jobs)
 
     def _do(self, job: Job, work: Callable[[Job], None], saving: Saving | None) -> None:
         try:
@@ -123,18 +116,37 @@ class Report:
             text, code = describe(error)
             self.record({"file": job.source, "error": text, "exit_code": code})
 
-    def _finish(self, total: int) -> int:
+    def finish(self, jobs: Sequence[Job]) -> int:
+        """List the failures of several inputs, in the order of the inputs; the exit code."""
         if not self._failures:
             return 0
-        if total == 1:
+        if len(jobs) == 1:
             return self._failures[0][2]
-        self._print(f"gancodec: {len(self._failures)} of {total} failed:")
-        for name, text, _ in self._failures:
+        names = {name for name, _, _ in self._failures}
+        place = {job.name: i for i, job in enumerate(jobs) if job.name in names}
+        self._print(f"gancodec: {len(self._failures)} of {len(jobs)} failed:")
+        for name, text, _ in sorted(self._failures, key=lambda failure: place[failure[0]]):
             self._print(f"  {name}: {text}")
         return FAILED
 
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table of figures on stderr, silenced by ``--quiet``."""
+        if self.quiet:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        drawn = Table(box=box.SIMPLE_HEAD)
+        for title in columns:
+            drawn.add_column(title, justify="right")
+        for row in rows:
+            drawn.add_row(*row)
+        Console(stderr=True).print(drawn)
+
     @contextmanager
-    def _progress(self, total: int) -> Iterator[Callable[[], None]]:
+    def progress(self, total: int) -> Iterator[Callable[[], None]]:
+        """A progress bar on a terminal; call what it gives after each input."""
         if self.quiet or total < 2 or not sys.stderr.isatty():
             yield lambda: None
             return

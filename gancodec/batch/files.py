@@ -1,0 +1,163 @@
+"""One input and its output: reading, refusing what must not be written, writing whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from gancodec import atomic
+from gancodec.container import spec
+from gancodec.errors import GicError, OutputExists, UnreadablePicture, UsageError
+
+PIPE = "-"
+
+
+class Job(NamedTuple):
+    """One input and where its result goes; either may be ``-``. `target` is empty for commands that only read.
+
+    `known` is the SHA-256 that the input had when its output was made; where it still has it, nothing is left to do.
+    """
+
+    source: str
+    target: str = ""
+    known: str = ""
+
+    @property
+    def name(self) -> str:
+        """The input's name in messages."""
+        return "standard input" if self.source == PIPE else self.source
+
+    @property
+    def target_name(self) -> str:
+        """The output's name in messages."""
+        return "standard output" if self.target == PIPE else self.target
+
+
+class Saving(NamedTuple):
+    """What to do about outputs that exist, and about their times.
+
+    With `repeat`, an output that is there already with the very same bytes is a success: work may be done again after
+    a worker died, or where a run was stopped between an output and its line in the manifest.
+    """
+
+    overwrite: bool = False
+    skip_existing: bool = False
+    preserve_times: bool = False
+    repeat: bool = False
+
+    def skips(self, job: Job) -> bool:
+        """Is this job done already?"""
+        return self.skip_existing and os.path.isfile(job.target)
+
+
+def check_target(job: Job, overwrite: bool) -> None:
+    """Refuse, before any work is done, a target that must not be written.
+
+    Raises
+    ------
+    UsageError
+        For a folder, for the input itself, and for binary data to a terminal.
+    OutputExists
+        If the file exists and `overwrite` is false.
+    """
+    if job.target == PIPE:
+        if sys.stdout.isatty():
+            raise UsageError("not writing binary data to a terminal: redirect it, or name a file with -o")
+        return
+    target = Path(job.target)
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; use -d for that")
+    if not target.is_file():
+        return
+    if job.source != PIPE and os.path.exists(job.source) and target.samefile(job.source):
+        raise UsageError("the output is the input itself; name another with -o")
+    if not overwrite:
+        raise OutputExists(f"{target} exists (-f overwrites, --skip-existing passes over it)")
+
+
+def open_source(source: str) -> BinaryIO:
+    """Open an input for reading; pipes are read to their end first.
+
+    Raises
+    ------
+    UnreadablePicture
+        If there is no such file, or it cannot be read.
+    """
+    if source == PIPE:
+        if sys.stdin.isatty():
+            raise UsageError("not reading a picture from a terminal: pipe one in, or name a file")
+        return io.BytesIO(sys.stdin.buffer.read())
+    try:
+        handle = open(source, "rb")
+        if handle.seekable():
+            return handle
+        with handle:  # a named pipe, or a shell's <(...)
+            return io.BytesIO(handle.read())
+    except OSError as error:
+        raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+
+
+def read_gic(source: str) -> bytes:
+    """All bytes of a file that starts as a .gic file does; of any other, only the start, for the error message.
+
+    Raises
+    ------
+    UnreadablePicture
+        If there is no such file, or it cannot be read.
+    """
+    with open_source(source) as handle:
+        return gic_bytes(handle)
+
+
+def gic_bytes(stream: BinaryIO) -> bytes:
+    """`read_gic` of an open file."""
+    try:
+        start = stream.read(len(spec.MAGIC))
+        return start + stream.read() if start == spec.MAGIC else start
+    except OSError as error:
+        raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+
+
+def write(job: Job, data: bytes, saving: Saving) -> None:
+    """Write the result: whole or not at all, or to standard output.
+
+    Raises
+    ------
+    GicError
+        If it cannot be written; no part of it is left behind then.
+    """
+    if saving.repeat and _holds(job.target, data):
+        return
+    check_target(job, saving.overwrite)
+    if job.target == PIPE:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None
+    target = Path(os.path.realpath(job.target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)  # a device or a pipe such as /dev/null, which a rename would replace
+        else:
+            atomic.replace(target, data, times)
+    except OSError as error:
+        raise GicError(f"{job.target} cannot be written: {_reason(error)}") from error
+
+
+def _holds(target: str, data: bytes) -> bool:
+    """Is there a file with exactly these bytes?"""
+    try:
+        return os.path.getsize(target) == len(data) and Path(target).read_bytes() == data
+    except OSError:
+        return False
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "no such file"
+    return error.strerror or str(error)

@@ -1,0 +1,224 @@
+"""The job function: one input to one output and one record, whoever runs it: this process, a worker or a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import platform
+import stat
+import time
+import traceback
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from gancodec import __version__
+from gancodec.batch import files
+from gancodec.batch.files import Job, Saving
+from gancodec.errors import GicError, UnreadablePicture
+
+if TYPE_CHECKING:
+    from gancodec.codec.api import Encoded
+    from gancodec.codec.options import DecodeOptions, EncodeOptions
+
+FAILED = 1
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with every input of a batch; it can be pickled.
+
+    Attributes
+    ----------
+    options : EncodeOptions or DecodeOptions
+        Which of them it is says what is done.
+    saving : Saving
+    kind : str
+        Picture format that is decoded to.
+    """
+
+    options: EncodeOptions | DecodeOptions
+    saving: Saving = Saving()
+    kind: str = "png"
+
+
+class Outcome(NamedTuple):
+    """What came of one job: its record, which JSON can hold, and the traceback of an error."""
+
+    record: Record
+    trace: str = ""
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """One line for the user and the exit code."""
+    if isinstance(error, GicError):
+        text, code = str(error), error.exit_code
+    elif isinstance(error, MemoryError):
+        text, code = "out of memory", FAILED
+    else:
+        text, code = f"unexpected {type(error).__name__}: {error} (-vv shows where)", FAILED
+    return " ".join(text.split()), code
+
+
+def failure(job: Job, error: BaseException) -> Outcome:
+    """Outcome of a job that failed outside the job function."""
+    text, code = describe(error)
+    record = {"file": job.source, "output": job.target, "error": text, "exit_code": code, "version": __version__}
+    return Outcome(record, "".join(traceback.format_exception(error)).rstrip())
+
+
+def run(job: Job, task: Task, content: bytes | None = None) -> Outcome:
+    """Read, convert and write one input. Every error but a closed standard output becomes a record.
+
+    Parameters
+    ----------
+    job : Job
+    task : Task
+    content : bytes, optional
+        The input where it has been read already.
+
+    Returns
+    -------
+    Outcome
+        Its record has file, output, version, source_bytes and sha256 (of the input), seconds, and what `_encode`
+        or `_decode` say; ``skipped`` where the input is the one that the manifest knows; ``error`` and ``exit_code``
+        where it failed.
+    """
+    started = time.perf_counter()
+    record: Record = {"file": job.source, "output": job.target, "version": __version__}
+    trace = ""
+    try:
+        with files.open_source(job.source) if content is None else io.BytesIO(content) as stream:
+            record["source_bytes"], record["sha256"] = stream.seek(0, os.SEEK_END), _sha256(stream)
+            if job.known and record["sha256"] == job.known:
+                return Outcome({**record, "skipped": True})
+            stream.seek(0)
+            data, facts = _convert(stream, task, record["source_bytes"])
+        files.write(job, data, task.saving)
+        record |= facts
+    except BrokenPipeError:  # nobody reads our output any more: no failure of this input
+        raise
+    except Exception as error:
+        record["error"], record["exit_code"] = describe(error)
+        trace = traceback.format_exc().rstrip()
+    return Outcome({**record, "seconds": round(time.perf_counter() - started, 3)}, trace)
+
+
+def run_noted(job: Job, task: Task, content: bytes | None = None) -> Outcome:
+    """`run` for processes that nobody watches: the record has which process it was, and the library's own warnings
+    (out of GPU memory, say)."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = run(job, task, content)
+    record = {**outcome.record, "worker": f"{platform.node()}:{os.getpid()}"}
+    told = [" ".join(str(w.message).split()) for w in caught if issubclass(w.category, RuntimeWarning)]
+    if told:
+        record["warnings"] = [*record.get("warnings", ()), *told]
+    return outcome._replace(record=record)
+
+
+def load(task: Task) -> None:
+    """Load the model that this process will need, and keep it. What is missing, every outcome will say."""
+    from gancodec import weights
+    from gancodec.codec.network import load_network
+    from gancodec.codec.options import EncodeOptions
+
+    if isinstance(task.options, EncodeOptions) and task.options.profile == "split":
+        return
+    with contextlib.suppress(GicError):
+        load_network(weights.get(task.options.model), task.options.device)
+
+
+def _sha256(stream: BinaryIO) -> str | None:
+    """Of the whole stream; None for devices, which may have no end."""
+    if not isinstance(stream, io.BytesIO) and not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        return None
+    digest = hashlib.sha256()
+    try:
+        stream.seek(0)
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    except OSError as error:
+        raise UnreadablePicture(f"cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def _convert(stream: BinaryIO, task: Task, source_bytes: int) -> tuple[bytes, Record]:
+    """Bytes of the output, and what the record says of it."""
+    from gancodec.codec.options import EncodeOptions
+
+    if isinstance(task.options, EncodeOptions):
+        return _encode(stream, task.options, source_bytes)
+    return _decode(stream, task.options, task.kind)
+
+
+def _encode(stream: BinaryIO, options: EncodeOptions, source_bytes: int) -> tuple[bytes, Record]:
+    from gancodec import imageio
+    from gancodec.codec.api import encode_picture
+
+    picture = imageio.load(stream, options.max_pixels)
+    coded = encode_picture(picture, options)
+    split = options.profile == "split"
+    height, width = picture.rgb.shape[:2]
+    return coded.data, {
+        "width": width,
+        "height": height,
+        "bytes": len(coded.data),
+        "bpp": coded.bpp,
+        "profile": options.profile,
+        "model": _model_of(coded.data),
+        "n": None if split else coded.n,
+        "probes": coded.probes,
+        "hit": coded.hit,
+        "warnings": [*coded.notices, *_warnings(coded, options, source_bytes)],
+    }
+
+
+def _decode(stream: BinaryIO, options: DecodeOptions, kind: str) -> tuple[bytes, Record]:
+    from gancodec import imageio
+    from gancodec.codec.api import decode_bytes
+
+    data = files.gic_bytes(stream)
+    picture = decode_bytes(data, options)
+    target = io.BytesIO()
+    notices = imageio.save(picture, target, kind)
+    height, width = picture.rgb.shape[:2]
+    return target.getvalue(), {
+        "format": kind,
+        "width": width,
+        "height": height,
+        "bytes": target.tell(),
+        "bpp": 8 * len(data) / (width * height),
+        "model": options.model or _model_of(data),
+        "comment": picture.comment,
+        "warnings": list(dict.fromkeys([*picture.notices, *notices])),
+    }
+
+
+def _model_of(data: bytes) -> str | None:
+    """Name of the model that a .gic file names; None for the split codec and for models that are not here."""
+    from gancodec import weights
+    from gancodec.container import read_header
+    from gancodec.errors import MissingWeights
+
+    number = read_header(data)[0].model
+    try:
+        return weights.find(number).name if number else None
+    except MissingWeights:
+        return None
+
+
+def _warnings(coded: Encoded, options: EncodeOptions, source_bytes: int) -> list[str]:
+    from gancodec.codec.api import describe_miss
+
+    warnings = []
+    if not coded.hit:
+        target = f"{options.size} bytes" if options.size is not None else f"{options.bpp} bpp"
+        above = len(coded.data) > options.size if options.size is not None else coded.bpp > (options.bpp or 0)
+        warnings.append(describe_miss(target, above, len(coded.data), coded.bpp))
+    if len(coded.data) > source_bytes:
+        warnings.append(f"the .gic file ({len(coded.data)} bytes) is larger than its source ({source_bytes} bytes)")
+    return warnings

@@ -1,0 +1,158 @@
+"""The manifest: one line of JSON for each input, appended when it is finished, and what a later run learns from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from gancodec.batch.files import Job, Saving, open_source
+from gancodec.batch.job import Record
+from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
+
+if TYPE_CHECKING:
+    from gancodec.codec.options import DecodeOptions, EncodeOptions
+
+KEPT_OUT = ("device", "max_pixels", "strict")  # options that decide whether there is an output, not which
+
+
+class Manifest:
+    """A manifest to append to. Each line reaches the system before the next begins: a killed run loses none of them,
+    and leaves at most a last line that is cut.
+
+    Raises
+    ------
+    UsageError
+        If there is a file that is no manifest.
+    GicError
+        If it cannot be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            self._file: BinaryIO = open(path, "a+b", buffering=0)
+        except OSError as error:
+            raise GicError(f"manifest {path} cannot be written: {error.strerror or error}") from error
+        size = self._file.seek(0, os.SEEK_END)
+        if size:
+            self._file.seek(0)
+            sound = self._file.read(1) == b"{"
+            self._file.seek(size - 1)
+            self._cut = self._file.read(1) != b"\n"
+        if size and not sound:
+            self._file.close()
+            raise UsageError(f"{path} is there and is no manifest")
+        self._cut = bool(size) and self._cut
+
+    def add(self, record: Record) -> None:
+        """Append one line; a line that was cut before it stays alone."""
+        line, self._cut = "\n" * self._cut + json.dumps(record) + "\n", False
+        try:
+            self._file.write(line.encode())
+        except OSError as error:
+            raise GicError(f"manifest {self.path} cannot be written: {error.strerror or error}") from error
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class Done(NamedTuple):
+    """An output of an earlier run: where, how large, made with which settings of an input with which SHA-256."""
+
+    output: str
+    bytes: int
+    settings: str
+    sha256: str
+
+
+def read(path: str) -> dict[str, Done]:
+    """What is done, by input; the last line of an input counts. Lines that were cut are passed over.
+
+    Raises GicError where the file is there and cannot be read.
+    """
+    found: dict[str, Done] = {}
+    try:
+        with open(path, "rb") as lines:
+            for record in _records(lines):
+                done = _done(record)
+                if done is None:
+                    found.pop(record["file"], None)
+                else:
+                    found[record["file"]] = done
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise GicError(f"manifest {path} cannot be read: {error.strerror or error}") from error
+    return found
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("file"), str):
+            yield record
+
+
+def _done(record: dict[str, Any]) -> Done | None:
+    """None for failures and for lines that lack something."""
+    try:
+        done = Done(*(record[name] for name in Done._fields))
+    except KeyError:
+        return None
+    kinds = (str, int, str, str)
+    return done if "error" not in record and all(map(isinstance, done, kinds)) else None
+
+
+def resumed(job: Job, done: Done | None, settings: str, saving: Saving) -> Job:
+    """The job with what is known of its input, where nothing but a change of the input could make it necessary.
+
+    Raises OutputExists where the output is there, but was made with other settings.
+    """
+    if done is None or done.output != job.target or saving.overwrite or not os.path.exists(job.target):
+        return job
+    if done.settings != settings:
+        raise OutputExists(f"{job.target} was made with other settings (-f replaces it)")
+    return job._replace(known=done.sha256) if os.path.getsize(job.target) == done.bytes else job
+
+
+def settings_key(options: EncodeOptions | DecodeOptions, kind: str) -> str:
+    """16 hex digits that differ wherever anything but the input would make another output.
+
+    They are of the options, the weights (encoding: the model's; decoding: only where a model is named, as files name
+    theirs) and the content of the maps that options name; not of the version of this package, which records have.
+    """
+    values = {name: value for name, value in asdict(options).items() if name not in KEPT_OUT}
+    values |= {"does": type(options).__name__, "kind": kind, "weights": _weights(options)}
+    maps = (str(values.get(name) or "").removeprefix("file:") for name in ("roi", "saliency"))
+    values["maps"] = [_sha256(path) for path in maps if os.path.isfile(path)]
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _weights(options: EncodeOptions | DecodeOptions) -> str:
+    from gancodec import weights
+    from gancodec.codec.options import EncodeOptions
+
+    needed = options.profile == "tunable" if isinstance(options, EncodeOptions) else options.model is not None
+    try:
+        return weights.find(options.model).sha256 if needed else ""
+    except MissingWeights:  # which every picture will tell
+        return ""
+
+
+def _sha256(path: str) -> str:
+    with open_source(path) as handle:
+        return hashlib.sha256(handle.read()).hexdigest()

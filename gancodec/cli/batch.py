@@ -1,0 +1,143 @@
+"""``gancodec batch``: folders of pictures, with a manifest that a later run goes on from; here or on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Literal
+
+import typer
+
+from gancodec.batch import job as work
+from gancodec.batch.job import Task
+from gancodec.cli import convert, decode, encode, files, options
+from gancodec.errors import UsageError
+
+MANIFEST = "manifest.jsonl"
+
+Folder = Annotated[
+    str, typer.Option("-d", "--dir", metavar="DIR", help="Output folder; the tree of input folders is kept.")
+]
+Backwards = Annotated[bool, typer.Option("--decode", help="Decode .gic files instead.")]
+ManifestFile = Annotated[
+    str | None, typer.Option("--manifest", metavar="FILE", help=f"The manifest; else {MANIFEST} in the output folder.")
+]
+EngineOption = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="Processes on this machine, or Ray (gancodec[ray]).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Of --engine ray: a running cluster; else one is started on this machine.",
+    ),
+]
+Gpus = Annotated[
+    float, typer.Option("--gpus", min=0, metavar="X", help="Of --engine ray: GPUs of each worker; 0.5 shares one.")
+]
+Retries = Annotated[
+    int, typer.Option("--retries", min=0, max=100, metavar="N", help="Tries more when a worker dies with an input.")
+]
+Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Do all again, and replace outputs that exist.")]
+
+
+def batch(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN", help="Files or folders.", show_default=False)],
+    folder: Folder,
+    bpp: encode.Bpp = None,
+    size: encode.Size = None,
+    n: encode.Parameter = None,
+    strict: encode.Strict = False,
+    entropy: encode.EntropyOption = "range",
+    strip: encode.Strip = "",
+    saliency: options.Saliency = None,
+    saliency_model: options.SaliencyModel = None,
+    saliency_strength: options.SaliencyStrength = None,
+    protect: options.Protect = "",
+    backwards: Backwards = False,
+    picture_format: decode.FormatOption = None,
+    realism: options.Realism = None,
+    model: options.Model = None,
+    device: options.DeviceOption = "auto",
+    max_pixels: options.MaxPixels = options.MAX_PIXELS,
+    engine: EngineOption = "local",
+    address: Address = None,
+    jobs: options.Jobs = 0,
+    threads: options.Threads = None,
+    gpus: Gpus = 0.0,
+    retries: Retries = 2,
+    manifest: ManifestFile = None,
+    overwrite: Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Encode (or --decode) many pictures, and go on where an earlier run stopped.
+
+    An input is done when the manifest has it with the same SHA-256 and the same settings, and its output is there.
+    An output that exists and is not in the manifest stays: made again with the same bytes it counts as done, with
+    others the input fails. Run the same command again until it exits with 0.
+    """
+    saving = files.Saving(overwrite, repeat=True)
+    report = options.writing_report(inputs, None, saving, quiet=quiet, verbose=verbose, as_json=as_json)
+    log = os.path.join(folder, MANIFEST) if manifest is None else manifest
+    convert.check_jobs(inputs, jobs, log)
+    encoding: dict[str, object] = {"--bpp": bpp, "--size": size, "--n": n, "--strict": strict, "--strip": strip}
+    encoding |= {"--entropy": entropy != "range", "--saliency": saliency, "--protect": protect}
+    decoding: dict[str, object] = {"--format": picture_format, "--realism": realism}
+    _refuse(encoding if backwards else decoding, backwards)
+    start = _engine(engine, address, jobs, threads, gpus, retries)
+    options.set_threads(threads)
+    if backwards:
+        from gancodec.codec.options import DecodeOptions
+
+        task = Task(DecodeOptions(model, device, realism, max_pixels), saving, picture_format or "png")
+        suffixes, suffix, show = files.GIC_SUFFIXES, decode.SUFFIXES[task.kind], decode.show
+    else:
+        from gancodec.codec.options import EncodeOptions, check
+
+        where = options.emphasis(saliency, saliency_model, saliency_strength, None, [], protect)
+        rate = encode.rate_of(bpp, size, n)
+        chosen = EncodeOptions(
+            **rate,
+            model=model,
+            entropy=entropy,
+            device=device,
+            strict=strict,
+            strip=options.parse_strip(strip),
+            max_pixels=max_pixels,
+            **where,
+        )
+        check(chosen)
+        task = Task(chosen, saving)
+        suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
+    run = convert.Run(report, task, show, log, resume=True)
+    plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder)
+    raise typer.Exit(run(plan, start(task)))
+
+
+def _refuse(given: dict[str, object], backwards: bool) -> None:
+    """UsageError for options of the other direction."""
+    for name in (name for name, value in given.items() if value not in (None, False, "")):
+        raise UsageError(f"{name} is for {'encoding' if backwards else '--decode'}")
+
+
+def _engine(
+    name: str, address: str | None, jobs: int, threads: int | None, gpus: float, retries: int
+) -> Callable[[Task], convert.Start]:
+    """What starts the engine for a task; UsageError for options that do not go with it."""
+    if name == "local":
+        if address is not None or gpus:
+            raise UsageError("--address and --gpus are for --engine ray")
+        return lambda task: convert.local_engine(task, work.run, jobs, threads, retries)
+    if address is not None and not jobs:
+        raise UsageError("--address: say with --jobs how many workers the cluster is to run")
+    from gancodec.batch import local, ray
+
+    workers = jobs or local.cores()
+    share = threads or (local.share(workers) if address is None else 1)
+    cluster = ray.Cluster(address or "local", workers, share, gpus, retries)
+    ray.load()
+    return lambda task: lambda inputs: lambda todo: ray.run(todo, task, cluster)

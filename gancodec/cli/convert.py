@@ -1,0 +1,162 @@
+"""What encode, decode and batch share: jobs that become outcomes, one after the other, and what is told of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+
+from gancodec.batch import local, manifest
+from gancodec.batch.files import Job, check_target
+from gancodec.batch.job import Outcome, Record, Task, failure
+from gancodec.batch.manifest import Done, Manifest
+from gancodec.cli.report import Report
+from gancodec.errors import UsageError
+
+Engine = Callable[[Iterable[Job]], local.Outcomes]
+Start = Callable[[int], Engine]  # with the number of inputs
+Show = Callable[[Record, Report], None]
+COLUMNS = ("done", "skipped", "failed", "before", "after", "mean bpp", "seconds", "pictures/s")
+
+
+def local_engine(
+    task: Task, work: Callable[[Job, Task], Outcome], jobs: int, threads: int | None, retries: int = 0
+) -> Start:
+    """On this machine: `work` in this process, or worker processes.
+
+    `jobs` is the number of workers, 0 for one for each core; `threads` are of each, None for what suits the cores.
+    """
+
+    def engine(inputs: int) -> Engine:
+        workers = min(jobs or local.cores(), inputs)
+        if workers <= 1:
+            return lambda todo: (work(job, task) for job in todo)
+        return lambda todo: local.run(todo, task, workers, threads or local.share(workers), retries)
+
+    return engine
+
+
+@dataclass
+class Totals:
+    """Figures of a whole run."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    before: int = 0
+    after: int = 0
+    bpp: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, record: Record) -> None:
+        """Count one record."""
+        if record.get("skipped"):
+            self.skipped += 1
+        elif "error" in record:
+            self.failed += 1
+        else:
+            self.done += 1
+            self.before += record["source_bytes"]
+            self.after += record["bytes"]
+            self.bpp += record["bpp"]
+
+    def row(self) -> tuple[str, ...]:
+        """Cells under `COLUMNS`."""
+        from rich.filesize import decimal
+
+        seconds = time.perf_counter() - self.started
+        counts = (str(count) for count in (self.done, self.skipped, self.failed))
+        sizes = (decimal(size) for size in (self.before, self.after))
+        bpp = f"{self.bpp / self.done:.4f}" if self.done else "-"
+        return (*counts, *sizes, bpp, f"{seconds:.1f}", f"{self.done / seconds:.2f}")
+
+
+@dataclass
+class Run:
+    """One run of encode, decode or batch.
+
+    Attributes
+    ----------
+    report : Report
+    task : Task
+    show : callable
+        Tells of the record of a success.
+    log : str, optional
+        Path of the manifest to append to.
+    resume : bool
+        Pass over what the manifest says is done.
+    settings : str
+        Key of all that decides an output besides its input; goes into each line of the manifest.
+    """
+
+    report: Report
+    task: Task
+    show: Show
+    log: str | None = None
+    resume: bool = False
+    settings: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settings = manifest.settings_key(self.task.options, self.task.kind) if self.log else ""
+
+    def __call__(self, plan: Callable[[], list[Job]], start: Start) -> int:
+        """Do all jobs of `plan`, going on after errors; the exit code."""
+        totals = Totals()
+        with ExitStack() as stack:
+            try:
+                jobs = plan()
+                earlier = manifest.read(self.log) if self.resume and self.log else {}
+                log = stack.enter_context(Manifest(self.log)) if self.log else None
+            except Exception as error:
+                return self.report.fail("", error)
+            advance = stack.enter_context(self.report.progress(len(jobs)))
+
+            def tell(outcome: Outcome) -> None:
+                totals.add(outcome.record)
+                if log is not None and not outcome.record.get("skipped"):
+                    log.add({**outcome.record, "settings": self.settings})
+                self._tell(outcome)
+                advance()
+
+            outcomes = start(len(jobs))(self._todo(jobs, earlier, tell))
+            for outcome in stack.enter_context(closing(outcomes)):
+                tell(outcome)
+        if len(jobs) > 1:
+            self.report.table(COLUMNS, [totals.row()])
+        return self.report.finish(jobs)
+
+    def _todo(self, jobs: list[Job], earlier: dict[str, Done], tell: Callable[[Outcome], None]) -> Iterator[Job]:
+        """Jobs that are not done and may be done; the others are told here."""
+        saving = self.task.saving
+        for job in jobs:
+            try:
+                if saving.skips(job):
+                    tell(Outcome({"file": job.source, "output": job.target, "skipped": True}))
+                    continue
+                resumed = manifest.resumed(job, earlier.get(job.source), self.settings, saving)
+                check_target(job, saving.overwrite or saving.repeat)
+            except Exception as error:
+                tell(failure(job, error))
+                continue
+            yield resumed
+
+    def _tell(self, outcome: Outcome) -> None:
+        record, name = outcome.record, Job(outcome.record["file"]).name
+        if record.get("skipped"):
+            self.report.detail(f"{name}: skipped, {record['output']} exists")
+        elif "error" in record:
+            self.report.failed(name, record["error"], record["exit_code"], outcome.trace)
+        else:
+            for text in record["warnings"]:
+                self.report.warn(name, text)
+            self.show(record, self.report)
+        self.report.record(record)
+
+
+def check_jobs(inputs: list[str], jobs: int, log: str | None) -> None:
+    """UsageError for what several workers, or a manifest, cannot be used with."""
+    if jobs != 1 and len(inputs) > 1 and "-" in inputs:
+        raise UsageError("standard input (-) among several inputs and --jobs exclude each other")
+    if log in ("", "-"):
+        raise UsageError("--manifest needs the name of a file (--json writes to standard output)")
