@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # numpy takes longer to import than `gancodec info` takes
     from numpy.typing import NDArray
 
 ENVIRONMENT = "GANCODEC_WEIGHTS"
+MAX_BYTES = 1 << 30  # of a weights file, which is read whole to be hashed; the shipped ones have 12 MB
 _PACKAGE = Path(__file__).parent
 
 
@@ -85,7 +86,7 @@ def available() -> list[ModelInfo]:
     try:
         manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
         models = [_info(name, entry, manifest["default"], place) for name, entry in manifest["models"].items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise MissingWeights(f"{place / 'manifest.json'}: unreadable manifest: {error!r}") from error
     return sorted(models, key=lambda m: (not m.default, m.id))
 
@@ -141,17 +142,34 @@ def store_calibration(name: str, values: dict[str, float]) -> Path:
 _loaded: dict[str, Weights] = {}  # by SHA-256: what is built from weights is cached by their identity
 
 
-def _load(info: ModelInfo) -> Weights:
-    """Read and check a weights file; MissingWeights where its SHA-256 is not the manifest's."""
-    from safetensors.numpy import load as parse
-
-    data = info.path.read_bytes()
+def _read(info: ModelInfo) -> bytes:
+    """A weights file, once its SHA-256 is the manifest's; MissingWeights otherwise."""
+    try:
+        if info.path.stat().st_size > MAX_BYTES:
+            raise MissingWeights(f"{info.path.name}: more than {MAX_BYTES} bytes")
+        data = info.path.read_bytes()
+    except OSError as error:
+        raise MissingWeights(f"{info.path.name} cannot be read: {error.strerror or error}") from error
     if hashlib.sha256(data).hexdigest() != info.sha256:
         raise MissingWeights(
             f"{info.path.name}: SHA-256 differs from the manifest's; the file is damaged or not the released one"
         )
+    return data
+
+
+def _load(info: ModelInfo) -> Weights:
+    """Arrays of a weights file. Nothing is parsed before its SHA-256 is known to be right; MissingWeights otherwise,
+    and where it is no safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as parse
+
+    data = _read(info)
+    try:
+        arrays = parse(data)
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type that numpy has not
+        raise MissingWeights(f"{info.path.name}: not a safetensors file of numpy arrays: {error}") from error
     parts: tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]] = ({}, {})
-    for name, array in parse(data).items():
+    for name, array in arrays.items():
         kind, _, rest = name.partition(".")
         parts[kind == "network"][rest] = array
     return Weights(info, *parts)

@@ -41,6 +41,11 @@ TORCH_FREE = {
 # Saliency by networks: torch is there, but nobody else should wait for it.
 TORCH_LATE = {f"gancodec.saliency.{name}" for name in ("networks", "gradcam", "sam2", "segment")}
 LAZY = gancodec._LAZY  # names of the top level that import a room at first use
+# Readers that run code from files, and clients of the network: nowhere in the package. See SECURITY.md.
+NOWHERE = {
+    *("pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"),
+    *("socket", "ssl", "http", "urllib", "ftplib", "smtplib", "requests", "urllib3", "httpx", "aiohttp"),
+}
 ONLY_HERE = {"constriction": "gancodec.entropy.rangecoder"}
 # Feature networks of others come as .pth files, which may be read as plain tensors only; ours never do.
 TENSOR_FILES = "gancodec.evaluate.backbones"
@@ -104,6 +109,8 @@ def _faults(module: str, room: str, target: str, lazy: bool) -> Iterator[str]:
         yield "torch in a room that has to work without it"
     if top == "torch" and room == "cli" and not lazy:
         yield "torch at the start of the command line"
+    if top in NOWHERE:
+        yield "runs code from files, or uses the network"
     if top in ONLY_HERE and module != ONLY_HERE[top]:
         yield f"only {ONLY_HERE[top]} may"
     if room == "container" and top not in sys.stdlib_module_names:
@@ -181,6 +188,8 @@ def test_imports_point_downward() -> None:
         ("gancodec.train.loop", "from torch import load", "torch.load"),
         ("gancodec.evaluate.backbones", "import torch\ntorch.load('x')", "torch.load"),
         ("gancodec.evaluate.quality", "import torch\ntorch.load('x', weights_only=True)", "torch.load"),
+        ("gancodec.train.shards", "def f():\n    import pickle", "code from files"),
+        ("gancodec.cli.encode", "from urllib.request import urlopen", "network"),
         ("gancodec.codec.api", "from . import rate", "relative"),
         ("gancodec.novel.thing", "", "no layer"),
     ],

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Create $VENV and install gancodec with the developers' tools. Safe to run again: what is there is kept.
+# Create $VENV and install gancodec with the developers' tools, or, given a wheel, that wheel with what it needs and no
+# more. Versions are those of constraints.txt. Safe to run again: what is there is kept.
 #
 # PyPI's PyTorch for Linux depends on several gigabytes of CUDA packages. They are installed only where a CUDA
 # device answers; elsewhere this script asks pip what it *would* install and turns to the CPU index if needed.
@@ -9,15 +10,16 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
 TORCH_INDEX=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
-TORCH_VERSION=${TORCH_VERSION:-2.13.0}
+WHEEL=${1:-}
 pip=("$VENV/bin/python" -m pip --disable-pip-version-check)
+install=("${pip[@]}" install -qq --constraint constraints.txt)
 
 say() { echo "make env: $*" >&2; }
 
 brings_cuda() { # does installing "$@" bring CUDA packages? (metadata only, nothing is downloaded)
     local plan
     plan=$(mktemp)
-    "${pip[@]}" install -qq --dry-run --ignore-installed --report "$plan" "$@" || { rm -f "$plan"; return 2; }
+    "${install[@]}" --dry-run --ignore-installed --report "$plan" "$@" || { rm -f "$plan"; return 2; }
     "$VENV/bin/python" - "$plan" <<'PY'
 import json, sys
 names = {item["metadata"]["name"].lower() for item in json.load(open(sys.argv[1]))["install"]}
@@ -34,18 +36,18 @@ install_torch() {
     fi
     if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
         say "CUDA device found: installing PyTorch with CUDA"
-        "${pip[@]}" install -qq torch
+        "${install[@]}" torch
         return
     fi
     local status=0
-    brings_cuda "torch==$TORCH_VERSION" || status=$?
+    brings_cuda torch || status=$?
     if [ "$status" = 1 ]; then
-        say "no CUDA device: installing PyTorch $TORCH_VERSION for the CPU"
-        "${pip[@]}" install -qq "torch==$TORCH_VERSION"
-    elif ! "${pip[@]}" install -qq --timeout 20 --retries 1 --index-url "$TORCH_INDEX" "torch==$TORCH_VERSION"; then
+        say "no CUDA device: installing PyTorch for the CPU"
+        "${install[@]}" torch
+    elif ! "${install[@]}" --timeout 20 --retries 1 --index-url "$TORCH_INDEX" torch; then
         say "the CPU build of PyTorch could not be had from $TORCH_INDEX, and the default index would send CUDA"
         say "packages (gigabytes). Either name an index that has it:   make env TORCH_INDEX=https://..."
-        say "or accept the CUDA build:   $VENV/bin/python -m pip install torch && make env"
+        say "or accept the CUDA build:   $VENV/bin/python -m pip install -c constraints.txt torch && make env"
         exit 1
     fi
 }
@@ -54,5 +56,9 @@ install_torch() {
 # --group needs pip 25.1
 "${pip[@]}" install -qq --upgrade "pip>=25.1"
 install_torch
-"${pip[@]}" install -qq --editable ".[eval,peers]" --group dev
+if [ -n "$WHEEL" ]; then
+    "${install[@]}" "$WHEEL"
+else
+    "${install[@]}" --editable . --group dev
+fi
 say "ready in $VENV"

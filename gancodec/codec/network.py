@@ -99,7 +99,10 @@ class Network:
         # Released weights of gic1-small hold an unused array of zeros by this name.
         used = {k: v for k, v in weights.network.items() if not k.endswith(".realism.weight")}
         state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in used.items()}
-        missing, unexpected = model.load_state_dict(state, strict=False)
+        try:
+            missing, unexpected = model.load_state_dict(state, strict=False)
+        except RuntimeError as error:  # an array of another shape
+            raise MissingWeights(f"model {weights.info.name}: weights do not fit the architecture") from error
         # The gains live among the frozen integers, which alone may decide a bit.
         if unexpected or any(not k.startswith(("gains.", "hyper_gains.")) for k in missing):
             raise MissingWeights(f"model {weights.info.name}: weights do not fit the architecture")

@@ -15,7 +15,7 @@ from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.entropy.tables import Tables
 from gancodec.entropy.walk import TARGET_BITS, Target, walk
-from gancodec.errors import UnsupportedFile
+from gancodec.errors import MissingWeights, UnsupportedFile
 from gancodec.models.config import LEVELS, SUBLEVELS, logit_to_level
 from gancodec.types import FloatArray, Geometry, IntArray, Symbols
 from gancodec.weights import Weights
@@ -52,7 +52,13 @@ class Stream(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _entropy_model(weights: Weights) -> EntropyModel:
-    return EntropyModel(weights.entropy)
+    try:
+        model = EntropyModel(weights.entropy)
+    except (LookupError, ValueError) as error:  # arrays that are missing, or of shapes that do not fit each other
+        raise MissingWeights(f"model {weights.info.name}: entropy arrays do not fit: {error!r}") from error
+    if model.hash != weights.info.entropy_hash:  # files name the model by this hash
+        raise MissingWeights(f"model {weights.info.name}: entropy arrays are not those that the manifest names")
+    return model
 
 
 class TunableCodec:
