@@ -3,6 +3,7 @@ of EXIF in `exif`."""
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import warnings
@@ -207,16 +208,24 @@ def _raw_profile(image: Image.Image, name: str) -> bytes | None:
 
 
 def tiff_exif(image: Image.Image, notices: list[str]) -> bytes | None:
-    """What a TIFF file, which must still be open, tells of its picture."""
+    """What a TIFF file tells of its picture; without camera and place once loading has closed the file."""
     file = getattr(image, "fp", None)
-    if file is None or file.closed:
-        notices.append("EXIF of a TIFF picture is read from its file, which is closed: dropped")
-        return None
     try:
+        if file is None or file.closed:
+            file = _first_directory(image, notices)
         return exif.from_tiff(file)
     except Exception:
         notices.append("EXIF is damaged or in BigTIFF: dropped")
         return None
+
+
+def _first_directory(image: Image.Image, notices: list[str]) -> BinaryIO:
+    """A TIFF file of those tags that Pillow holds."""
+    tags, known = Image.Exif(), image.getexif()
+    tags.update({tag: value for tag, value in known.items() if tag not in exif.STORAGE})
+    if [tags.pop(tag) for tag in (exif.CAMERA, exif.PLACE) if tag in tags]:
+        notices.append("EXIF of camera and place is read from a TIFF file, which is closed: dropped")
+    return io.BytesIO(tags.tobytes().removeprefix(exif.PREFIX))
 
 
 def _left_behind(image: Image.Image) -> Iterator[str]:
