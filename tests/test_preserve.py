@@ -339,7 +339,5 @@ def test_times_by_exiftool(run: Run, tmp_path: Path, fake_codec: FakeCodec) -> N
     assert run("decode", coded, "-o", decoded, "--preserve-times").code == 0
     date = b"2003:12:14 12:01:44"
     for path in (source, coded, decoded):  # of which exiftool does not know .gic, but its date
-        shown = subprocess.run(
-            ["exiftool", "-s3", "-FileModifyDate", path], capture_output=True, text=True, check=False
-        )
+        shown = subprocess.run(["exiftool", "-s3", "-FileModifyDate", path], capture_output=True, check=False)
         assert shown.stdout.startswith(date)
