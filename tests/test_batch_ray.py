@@ -78,7 +78,10 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     for record in records:
         if "error" not in record:
             _same_as_here(record)
-    assert [path.name for path in out.rglob("*") if path.is_file() and path.suffix != ".gic"] == ["manifest.jsonl"]
+    others = [path.name for path in out.rglob("*") if path.is_file() and path.suffix != ".gic"]
+    hidden = [name for name in others if name.startswith(".gancodec-")]
+    assert sorted(set(others) - set(hidden)) == ["manifest.jsonl"]
+    assert len(hidden) <= 1  # SIGKILL in the middle of writing: docs/scale.md says so
 
 
 def _kill_one(log: Path, child: subprocess.Popen[bytes]) -> int:

@@ -127,9 +127,7 @@ def _pass(
         warnings.filterwarnings("ignore", message=".*ray_remote_args.*")  # there is no other way to bound the retries
         done = (
             ray.data.from_items(rows, override_num_blocks=tasks)
-            .map(
-                _read, num_cpus=0, compute=ray.data.TaskPoolStrategy(size=min(tasks, 2 * workers))
-            )  # it waits, and needs no core
+            .map(_read, num_cpus=0, compute=ray.data.TaskPoolStrategy(size=min(tasks, 2 * workers)))
             .map(
                 Converter,
                 fn_constructor_args=(task,),
