@@ -158,7 +158,11 @@ def _xmp(image: Image.Image) -> bytes | None:
         value = image.tag_v2.get(TIFF_XMP)  # type: ignore[attr-defined]
     if isinstance(value, str):
         value = value.encode("utf-8")
-    return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", bytes(value)) if value else None
+    return _upright_xmp(bytes(value)) if value else None
+
+
+def _upright_xmp(raw: bytes) -> bytes:
+    return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", raw)
 
 
 def _telling(tags: Image.Exif) -> Image.Exif:
@@ -281,6 +285,9 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
         What the format could not hold, one line each.
     """
     notices: list[str] = []
+    # Orientations are 1 by the format, but a file of somebody else may hold others: nobody shall turn the picture again.
+    exif, xmp = _upright_exif(picture.exif, []) or picture.exif, picture.xmp and _upright_xmp(picture.xmp)
+    picture = replace(picture, exif=exif, xmp=xmp)
     image = to_image(picture)
     image.info.clear()
     if format == "jpeg" and image.mode == "RGBA":
