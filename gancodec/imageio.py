@@ -285,7 +285,7 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
         What the format could not hold, one line each.
     """
     notices: list[str] = []
-    # Orientations are 1 by the format, but a file of somebody else may hold others: nobody shall turn the picture again.
+    # Orientations are 1 by the format, but a hostile file may hold others, and viewers would turn the picture again.
     exif, xmp = _upright_exif(picture.exif, []) or picture.exif, picture.xmp and _upright_xmp(picture.xmp)
     picture = replace(picture, exif=exif, xmp=xmp)
     image = to_image(picture)

@@ -16,7 +16,7 @@ from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import DecodeOptions
+    from gancodec.codec.options import DecodeOptions
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 
@@ -52,7 +52,7 @@ def decode(
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     kind = _format(output, picture_format)
     options.set_threads(threads)
-    from gancodec.codec.api import DecodeOptions
+    from gancodec.codec.options import DecodeOptions
 
     chosen = DecodeOptions(model, device, realism, max_pixels)
     plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder)
@@ -75,11 +75,11 @@ def _format(output: str | None, asked: options.Format | None) -> str:
 
 def decode_one(job: Job, kind: str, chosen: DecodeOptions, saving: files.Saving, report: Report) -> None:
     """Read, decode, write and report one file."""
-    from gancodec import imageio
+    started = time.perf_counter()
+    data = files.read_gic(job.source, chosen.max_pixels)
+    from gancodec import imageio  # numpy and the codec: only for files whose header is worth it
     from gancodec.codec.api import decode_bytes
 
-    started = time.perf_counter()
-    data = files.read_gic(job.source)
     picture = decode_bytes(data, chosen)
     stream = io.BytesIO()
     notices = imageio.save(picture, stream, kind)

@@ -7,14 +7,16 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gancodec import atomic
+from gancodec import atomic, container
 from gancodec.container import spec
-from gancodec.errors import GicError, OutputExists, UnreadablePicture, UsageError
+from gancodec.errors import CorruptFile, GicError, OutputExists, UnreadablePicture, UsageError
 
 PIPE = "-"
+READ_BLOCK = 1 << 20  # bytes
 GIC_SUFFIXES = frozenset({".gic"})
 PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"},
@@ -153,11 +155,9 @@ def open_source(source: str) -> BinaryIO:
     UnreadablePicture
         If there is no such file, or it cannot be read.
     """
-    if source == PIPE:
-        if sys.stdin.isatty():
-            raise UsageError("not reading a picture from a terminal: pipe one in, or name a file")
-        return io.BytesIO(sys.stdin.buffer.read())
     try:
+        if source == PIPE:
+            return io.BytesIO(_standard_input().read())
         handle = open(source, "rb")
         if handle.seekable():
             return handle
@@ -167,20 +167,50 @@ def open_source(source: str) -> BinaryIO:
         raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
 
 
-def read_gic(source: str) -> bytes:
-    """All bytes of a file that starts as a .gic file does; of any other, only the start, for the error message.
+def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> bytes:
+    """All bytes of a .gic file whose header is sound; of another format only the start, for the error message.
 
     Raises
     ------
     UnreadablePicture
         If there is no such file, or it cannot be read.
+    CorruptFile, UnsupportedFile
+        By the header, before anything behind it is read: damage, more than `max_pixels`, or a file that is longer
+        than any with this header.
     """
-    with open_source(source) as handle:
-        try:
-            start = handle.read(len(spec.MAGIC))
-            return start + handle.read() if start == spec.MAGIC else start
-        except OSError as error:
-            raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+    try:
+        with nullcontext(_standard_input()) if source == PIPE else open(source, "rb") as handle:
+            start = handle.read(container.MOST_HEADER_BYTES)
+            if not start.startswith(spec.MAGIC):
+                return start[: len(spec.MAGIC)]
+            header, _ = container.read_header(start)
+            container.check_pixels(header, max_pixels)
+            return start + _rest(handle, container.most_bytes(header) - len(start))
+    except OSError as error:
+        raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+
+
+def _rest(handle: BinaryIO, most: int) -> bytes:
+    """What is left to read; CorruptFile where that is more than `most` bytes. Takes memory for what is there only."""
+    long = CorruptFile("the file is longer than any with its header can be")
+    if handle.seekable():
+        here = handle.tell()
+        if handle.seek(0, os.SEEK_END) - here > most:
+            raise long
+        handle.seek(here)
+    blocks = []
+    while block := handle.read(READ_BLOCK):
+        blocks.append(block)
+        most -= len(block)
+        if most < 0:
+            raise long
+    return b"".join(blocks)
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin.isatty():
+        raise UsageError("not reading a picture from a terminal: pipe one in, or name a file")
+    return sys.stdin.buffer
 
 
 def write(job: Job, data: bytes, saving: Saving) -> None:

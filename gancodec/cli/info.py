@@ -32,7 +32,7 @@ def info(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        data = files.read_gic(job.source)
+        data = files.read_gic(job.source, max_pixels)
         record = describe(job.source, data, read(data, max_pixels))
         report.result(as_text(record), record)
 

@@ -39,6 +39,8 @@ XMP: Final = 0x85
 CHUNK_NAMES: Final = {END: "END", IMAGE: "IMAGE", ALPHA: "ALPHA", ICC: "ICC", EXIF: "EXIF", XMP: "XMP"}
 
 MAX_METADATA: Final = 1 << 22  # inflated bytes of ICC, EXIF, XMP each
+MAX_UNKNOWN_CHUNKS: Final = 64  # in a file
+MAX_UNKNOWN_BYTES: Final = 1 << 24  # of data in all of them together
 IMAGE_BASE, IMAGE_PER_PIXEL = 64, 8  # an IMAGE chunk is at most this many bytes, and this many more per padded pixel
 
 CELL: Final = 16  # pixels a side of what the split codec keeps or shrinks as a whole

@@ -1,0 +1,92 @@
+"""The fuzz targets under hypothesis, with the same examples in every run, and everything that fuzzing has found so far.
+
+For long runs, guided by coverage: ``python -m tests.fuzz.run TARGET --minutes 30``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gancodec import container, weights
+from gancodec.errors import CorruptFile
+from tests.fuzz import targets
+from tests.fuzz.build import mended, mended_png
+from tests.fuzz.run import NAMES
+from tests.fuzz.seeds import kept, seeds
+
+EXAMPLES = 250
+Edit = tuple[int, int, int]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tiny seeded model is all that is installed."""
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(weights.ENVIRONMENT, str(folder))
+        targets.prepare(folder)
+        yield
+
+
+def edited(seed: bytes, edits: list[Edit]) -> bytes:
+    """A sound input with bytes changed, put in, taken out, or cut off."""
+    out = bytearray(seed)
+    for kind, where, byte in edits:
+        place = where % (len(out) + 1)
+        if kind == 0 and place < len(out):
+            out[place] = byte
+        elif kind == 1:
+            out[place:place] = bytes((byte,)) * (1 + byte % 8)
+        elif kind == 2:
+            del out[place : place + 1 + byte % 8]
+        elif kind == 3 and byte < 64:
+            del out[place:]
+    return bytes(out)
+
+
+def test_the_runner_knows_all_targets() -> None:
+    assert tuple(targets.TARGETS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sound_inputs_and_former_findings(name: str) -> None:
+    for data in (*seeds(name), *(path.read_bytes() for path in kept(name))):
+        targets.check(name, data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_bytes(name: str) -> None:
+    edit = st.tuples(st.integers(0, 3), st.integers(0, 1 << 14), st.integers(0, 255))
+    changed = st.builds(edited, st.sampled_from(seeds(name)), st.lists(edit, min_size=1, max_size=6))
+
+    @settings(
+        derandomize=True, database=None, deadline=None, max_examples=EXAMPLES, suppress_health_check=[*HealthCheck]
+    )
+    @given(changed | st.binary(max_size=200))
+    def holds(data: bytes) -> None:
+        targets.check(name, data)
+
+    holds()
+
+
+def test_mending_makes_checksums_right() -> None:
+    """What is tried behind the checksums is behind them indeed."""
+    for data in (seed[1:] for seed in seeds("container")):
+        assert mended(data) == data
+        end = container.read(data).chunks[-1].offset
+        changed = data[: end - 10] + bytes((data[end - 10] ^ 1,)) + data[end - 9 :]
+        for wrong, message in ((changed, "checksum differs"), (mended(changed), "")):
+            try:
+                container.read(wrong)
+            except CorruptFile as error:
+                assert ("checksum differs" in str(error)) == bool(message)
+            else:
+                assert not message
+    for data in (seed[1:] for seed in seeds("pictures") if seed[1:5] == b"\x89PNG"):
+        assert mended_png(data) == data
+        assert mended_png(data[:29] + bytes(4) + data[33:]) == data
