@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
 import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, TiffTags, UnidentifiedImageError
+from PIL import Image, ImageCms, TiffTags, UnidentifiedImageError, _imaging
 
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
@@ -71,6 +74,7 @@ def load(source: str | Path | BinaryIO | Image.Image, max_pixels: int = MAX_PIXE
 
 def _load(source: str | Path | BinaryIO | Image.Image, max_pixels: int) -> Picture:
     """`load`, but for Pillow's warnings."""
+    _hush()
     try:
         if isinstance(source, Image.Image):
             return from_image(source, max_pixels)
@@ -91,6 +95,16 @@ def _load(source: str | Path | BinaryIO | Image.Image, max_pixels: int) -> Pictu
     except Exception as error:  # for damaged files Pillow raises nearly anything, struct.error and zlib.error included
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
         raise UnreadablePicture(f"unreadable picture: {why}".splitlines()[0]) from error
+
+
+@lru_cache(maxsize=1)
+def _hush() -> None:
+    """What libtiff prints of damaged files, and Pillow where nobody set up logging, comes back as an exception too."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(AttributeError, OSError):  # a Pillow without libtiff, or one that hides its functions
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from gancodec.cli.decode import decode
 from gancodec.cli.encode import encode
 from gancodec.cli.evaluate import evaluate
 from gancodec.cli.export import export
+from gancodec.cli.files import printable
 from gancodec.cli.info import info
 from gancodec.cli.inspect import inspect
 from gancodec.cli.models import known, models
@@ -89,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except typer.TyperException as error:
-        print(f"gancodec: {' '.join(error.format_message().split())} (--help lists the options)", file=sys.stderr)
+        text = printable(" ".join(error.format_message().split()))
+        print(f"gancodec: {text} (--help lists the options)", file=sys.stderr)
         code = error.exit_code
     except Exception as error:
         if "-vv" in arguments:
@@ -103,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning of the library (out of GPU memory, say) as one line, like every other message."""
-    print(f"gancodec: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"gancodec: warning: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

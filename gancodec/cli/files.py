@@ -23,6 +23,11 @@ PICTURE_SUFFIXES = frozenset(
 )
 
 
+def printable(text: str) -> str:
+    """The text with escapes for what is not: names of files may hold line breaks and terminals' control sequences."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Job(NamedTuple):
     """One input and where its result goes; either may be ``-``. `target` is empty for commands that only read."""
 
@@ -32,12 +37,12 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """The input's name in messages."""
-        return "standard input" if self.source == PIPE else self.source
+        return "standard input" if self.source == PIPE else printable(self.source)
 
     @property
     def target_name(self) -> str:
         """The output's name in messages."""
-        return "standard output" if self.target == PIPE else self.target
+        return "standard output" if self.target == PIPE else printable(self.target)
 
 
 class Saving(NamedTuple):

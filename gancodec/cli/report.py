@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gancodec.cli.files import Job, Saving, check_target
+from gancodec.cli.files import Job, Saving, check_target, printable
 from gancodec.errors import GicError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         text, code = "out of memory", FAILED
     else:
         text, code = f"unexpected {type(error).__name__}: {error} (-vv shows where)", FAILED
-    return " ".join(text.split()), code
+    return printable(" ".join(text.split())), code
 
 
 class Report:
