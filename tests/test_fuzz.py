@@ -5,6 +5,8 @@ For long runs, guided by coverage: ``python -m tests.fuzz.run TARGET --minutes 3
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gancodec import container, weights
+from gancodec.codec import decode_bytes
 from gancodec.errors import CorruptFile
-from tests.fuzz import targets
+from tests.fuzz import corrupt, targets
 from tests.fuzz.build import mended, mended_png
 from tests.fuzz.run import NAMES
 from tests.fuzz.seeds import kept, seeds
@@ -86,3 +89,20 @@ def test_mending_makes_checksums_right() -> None:
     for data in (seed[1:] for seed in seeds("pictures") if seed[1:5] == b"\x89PNG"):
         assert mended_png(data) == data
         assert mended_png(data[:29] + bytes(4) + data[33:]) == data
+
+
+def test_random_corruptions_are_refused() -> None:
+    """The short form of ``python -m tests.fuzz.corrupt``; test_hostile.py changes single bytes more often."""
+    counts = corrupt.trial(each=20, seed=2)
+    assert len(counts) == 20
+    assert set(sum(counts.values(), Counter())) == {"refused"}, counts
+
+
+def test_corruptions_that_pass_are_noticed() -> None:
+    """Nothing is called refused that is not."""
+    file = next(data for name, data in corrupt.files() if name == "split-lossless-bare")
+    original = decode_bytes(file)
+    assert corrupt.outcome(file, original) == "same"
+    assert corrupt.outcome(file, dataclasses.replace(original, rgb=original.rgb ^ 1)) == "silent"
+    assert corrupt.outcome(file, dataclasses.replace(original, xmp=b"<x/>")) == "silent"
+    assert corrupt.outcome(None, original) == "errors"  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from gancodec import container, weights
@@ -47,7 +48,7 @@ class Attack(NamedTuple):
     info: int = REFUSED
 
 
-def pixels() -> np.ndarray:  # type: ignore[type-arg]
+def pixels() -> NDArray[np.uint8]:
     """A small picture."""
     return np.arange(SIZE[0] * SIZE[1] * 3, dtype=np.uint8).reshape(SIZE[1], SIZE[0], 3)
 
@@ -74,8 +75,8 @@ def headers() -> Iterator[Attack]:
     start = len(pack(SPLIT)) - 4
     minor = minor[:start] + zlib.crc32(minor[:start]).to_bytes(4, "little") + minor[start + 4 :]
     yield Attack("version-1-255.gic", minor, "a newer minor version: read", OK, info=OK)
-    yield Attack("codec-255.gic", gic(replace(SPLIT, codec=255, coder=9), image), "a codec that there is none of",
-                 words="codec 255 is not known", info=OK)  # fmt: skip
+    data = gic(replace(SPLIT, codec=255, coder=9), image)
+    yield Attack("codec-255.gic", data, "a codec that there is none of", words="codec 255 is not known", info=OK)
     yield Attack("text-mode.gic", good.replace(b"\r\n", b"\n"), "line ends changed as in a text", words="not a .gic")
     yield Attack("empty.gic", b"", "no byte at all", words="not a .gic")
     yield Attack("signature-only.gic", spec.MAGIC, "the first 8 bytes alone", words="cut short")
@@ -166,17 +167,17 @@ def streams() -> Iterator[Attack]:
             yield Attack(f"{what}-{name}.gic", data, f"a {what[:5]} out of range in the level map", words=told, info=OK)
     vector = container.read((FOLDER.parent / "vectors" / "v1" / "photo-mid.gic").read_bytes())
     for name, factor in (("few", 8), ("many", 0.5)):
-        sides = {side: max(1, int(getattr(vector.header, side) * factor)) for side in ("width", "height")}
-        data = gic(replace(vector.header, **sides), vector.image)
+        width, height = (int(side * factor) for side in (vector.header.width, vector.header.height))
+        data = gic(replace(vector.header, width=width, height=height), vector.image)
         yield Attack(f"symbols-too-{name}.gic", data, f"a stream with too {name} symbols for its size", info=OK)
     data = gic(replace(vector.header, width=10_000, height=10_000), vector.image)
     yield Attack("pixels-10-8.gic", data, f"10000x10000 pixels over {len(vector.image)} bytes", info=OK)
-    yield Attack("model-unknown.gic", gic(replace(head, model=60_000), noise), "a model that there is none of", NO_MODEL,
-                 "model 60000: unknown", OK)  # fmt: skip
+    data = gic(replace(head, model=60_000), noise)
+    yield Attack("model-unknown.gic", data, "a model that there is none of", NO_MODEL, "model 60000: unknown", OK)
     data = gic(replace(head, model_hash=b"../../x\0"), noise)
     yield Attack("model-hash.gic", data, "another hash of the model, that looks like a path", NO_MODEL, info=OK)
-    yield Attack("coder-9.gic", gic(replace(head, coder=9), noise), "an entropy coder that there is none of",
-                 words="coder 9 is not known", info=OK)  # fmt: skip
+    data = gic(replace(head, coder=9), noise)
+    yield Attack("coder-9.gic", data, "a coder that there is none of", words="coder 9 is not known", info=OK)
 
 
 def split_streams() -> Iterator[Attack]:
@@ -213,8 +214,8 @@ def pictures() -> Iterator[Attack]:
     data = plain["BMP"][:18] + struct.pack("<ii", side, -side) + plain["BMP"][26:]
     yield Attack("pixels.bmp", data, f"{side}x{side} pixels declared", words=bound)
     data = tiff_with(SIZE, "xmp", b"<x/>")
-    data = data.replace(*(struct.pack("<HHII", 256, 3, 1, v) for v in (SIZE[0], side)))
-    data = data.replace(*(struct.pack("<HHII", 257, 3, 1, v) for v in (SIZE[1], side)))
+    for tag, before in ((256, SIZE[0]), (257, SIZE[1])):
+        data = data.replace(struct.pack("<HHII", tag, 3, 1, before), struct.pack("<HHII", tag, 3, 1, side))
     yield Attack("pixels.tif", data, f"{side}x{side} pixels declared", words=bound)
     at = plain["AVIF"].index(b"ispe") + 8
     data = plain["AVIF"][:at] + large + plain["AVIF"][at + 8 :]

@@ -47,13 +47,14 @@ def _files() -> Iterator[bytes]:
         alpha = rng.integers(0, 3, (height, width), dtype=np.uint8)
         for entropy in ("range", "huffman"):
             yield encode_picture(Picture(rgb), EncodeOptions(n=float(rng.uniform(-1, 2)), entropy=entropy)).data
-        full = Picture(rgb, alpha, _profile(), EXIF, XMP)
+        full = Picture(rgb, alpha, profile(), EXIF, XMP)
         for inner in ("lossy", "lossless"):
             boxes = (Box(0, 0, max(1, width // 2), height),)
             yield encode_picture(full, EncodeOptions(profile="split", inner=inner, roi_boxes=boxes)).data
 
 
-def _profile() -> bytes:
+def profile() -> bytes:
+    """An ICC profile."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -84,7 +85,7 @@ def _latents() -> Iterator[bytes]:
 
 def _metadata() -> Iterator[bytes]:
     for way in range(5):
-        for kind, value in enumerate((_profile(), EXIF, XMP)):
+        for kind, value in enumerate((profile(), EXIF, XMP)):
             yield bytes((3 * way + kind,)) + (deflated(value) if way == 4 else value)
     yield bytes((15,)) + deflated(bytes(range(targets.SIZE[0] * targets.SIZE[1])))
 
@@ -118,7 +119,7 @@ def _pictures() -> Iterator[bytes]:
 
 def _options(format: str, mode: str) -> Iterator[dict[str, object]]:
     yield {}
-    extra = {"icc_profile": _profile(), "exif": EXIF[6:] if format == "TIFF" else EXIF}
+    extra = {"icc_profile": profile(), "exif": EXIF[6:] if format == "TIFF" else EXIF}
     if format in ("PNG", "JPEG", "WEBP", "AVIF"):
         yield extra
     if format in ("PNG", "WEBP", "GIF", "TIFF"):
