@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -138,6 +138,8 @@ def check_target(job: Job, overwrite: bool) -> None:
         If the file exists and `overwrite` is false.
     """
     if job.target == PIPE:
+        if sys.__stdout__ is None:
+            raise UsageError("standard output is closed")
         if sys.stdout.isatty():
             raise UsageError("not writing binary data to a terminal: redirect it, or name a file with -o")
         return
@@ -165,6 +167,8 @@ def open_source(source: str) -> BinaryIO:
             return io.BytesIO(_standard_input().read())
         handle = open(source, "rb")
         if handle.seekable():
+            handle.seek(0, os.SEEK_END)  # not every file that says so can
+            handle.seek(0)
             return handle
         with handle:  # a named pipe, or a shell's <(...)
             return io.BytesIO(handle.read())
@@ -213,6 +217,8 @@ def _rest(handle: BinaryIO, most: int) -> bytes:
 
 
 def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise UnreadablePicture("standard input is closed")
     if sys.stdin.isatty():
         raise UsageError("not reading a picture from a terminal: pipe one in, or name a file")
     return sys.stdin.buffer
@@ -228,8 +234,9 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
     """
     check_target(job, saving.overwrite)
     if job.target == PIPE:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        with writing_standard_output():
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
         return
     times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None
     target = Path(os.path.realpath(job.target))
@@ -241,6 +248,21 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
             atomic.replace(target, data, times)
     except OSError as error:
         raise GicError(f"{job.target} cannot be written: {_reason(error)}") from error
+
+
+@contextmanager
+def writing_standard_output() -> Iterator[None]:
+    """GicError for what cannot be written there, which then goes nowhere, for Python would try again at its end.
+
+    BrokenPipeError passes: a reader that has gone is no failure.
+    """
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise GicError(f"standard output cannot be written: {_reason(error)}") from error
 
 
 def _reason(error: OSError) -> str:

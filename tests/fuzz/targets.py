@@ -21,8 +21,9 @@ import numpy as np
 from PIL import Image
 
 from gancodec import container, imageio, weights
-from gancodec.codec import decode_bytes, read_symbols, verify_bytes
+from gancodec.codec import decode_bytes, encode_picture, read_symbols, verify_bytes
 from gancodec.codec.options import DecodeOptions
+from gancodec.codec.tunable import TunableCodec
 from gancodec.container import Header, spec
 from gancodec.container.header import varint
 from gancodec.entropy.coder import Coder
@@ -56,6 +57,10 @@ def prepare(folder: Path) -> None:
     from tests.tiny import tiny_weights
 
     install(tiny_weights(), MODELS["gic1-tiny"], folder, {"description": "seeded, for tests"})
+    # Networks and Huffman codes are built at their first use, which takes seconds: no matter of any input.
+    decode_bytes(encode_picture(Picture(_plain())).data)
+    rows = np.arange(len(_tables()), dtype=np.int32)
+    HuffmanWriter(_tables()).code(rows, np.zeros_like(rows))
 
 
 def _run(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -119,10 +124,8 @@ def _read_levels(tables: Tables, stream: bytes, shape: tuple[int, int], mode: in
     return levels
 
 
-@lru_cache(maxsize=1)
 def _tables() -> Tables:
-    arrays = weights.get(None).entropy
-    return Tables(arrays["tables.radius"].astype(np.int32), arrays["tables.counts"].astype(np.int64))
+    return TunableCodec(weights.get(None), "cpu").entropy.tables
 
 
 def latents(data: bytes) -> None:
