@@ -235,7 +235,9 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
     check_target(job, saving.overwrite)
     if job.target == PIPE:
         with writing_standard_output():
-            sys.stdout.buffer.write(data)
+            left = memoryview(data)
+            while left:  # under PYTHONUNBUFFERED a write to a pipe or a full disk may take a part only
+                left = left[sys.stdout.buffer.write(left) or 0 :]
             sys.stdout.buffer.flush()
         return
     times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None

@@ -43,6 +43,7 @@ FORMATS = ("png", "jpeg", "webp", "tiff")
 METADATA = ("icc", "exif", "xmp")
 SIZE = (8, 6)
 CODERS = (spec.CODER_RANGE, spec.CODER_HUFFMAN)
+CLASS_BITS = 16  # more than the class of a level map takes
 BLOCK_SIDES = 17  # of the level map
 
 P = ParamSpec("P")
@@ -156,10 +157,13 @@ def latents(data: bytes) -> None:
 
 
 def _differs(header: Header, stream: bytes, choice: int, symbols: tuple[np.ndarray, ...]) -> None:  # type: ignore[type-arg]
-    """A changed stream that is accepted too must mean something else: nothing of a stream goes unread."""
-    if not stream:
+    """A changed stream that is accepted too must mean something else: nothing of a stream goes unread.
+
+    But for its start: which class it gives to a level map that is flat, or of one block, is up to the writer.
+    """
+    if 8 * len(stream) <= CLASS_BITS:
         return
-    place = (choice << 8 | choice) % (8 * len(stream))
+    place = CLASS_BITS + (choice << 8 | choice) % (8 * len(stream) - CLASS_BITS)
     changed = bytearray(stream)
     changed[place // 8] ^= 1 << place % 8
     other = _run(read_symbols, gic(header, bytes(changed)))
