@@ -112,13 +112,14 @@ def encode(
 def encode_one(job: Job, chosen: EncodeOptions, saving: files.Saving, report: Report) -> None:
     """Load, encode, write and report one picture."""
     from gancodec import imageio
-    from gancodec.codec.api import encode_picture
 
     started = time.perf_counter()
     with files.open_source(job.source) as stream:
         source_bytes = stream.seek(0, os.SEEK_END)
         stream.seek(0)
         picture = imageio.load(stream, chosen.max_pixels)
+    from gancodec.codec.api import encode_picture  # the codec: only for what is a picture
+
     coded = encode_picture(picture, chosen)
     files.write(job, coded.data, saving)
     warnings = [*coded.notices, *_warnings(coded, chosen, source_bytes)]
