@@ -1,4 +1,8 @@
-"""How long the command takes to start; the promise is 2x of importing typer. Writes build/bench/startup.json."""
+"""How long the command takes to start, and to refuse a file by its header. Writes build/bench/startup.json.
+
+The promises: starting takes at most twice what importing typer does; a .gic file that declares too many pixels is
+refused within 50 ms over `--version`.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,28 @@ from pathlib import Path
 
 REPEATS = 9
 LIMIT = 2.0  # times `import typer`
+REFUSAL = 0.050  # seconds over `--version`
+HOSTILE = Path("tests/hostile")
 OUTPUT = Path("build/bench/startup.json")
 VECTORS = Path("tests/vectors/v1")
 
 
-def seconds(arguments: list[str]) -> float:
-    """Least wall time of a Python command: other load on the machine only ever adds."""
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - started)
-    return min(times)
+def seconds(arguments: list[str], code: int) -> float:
+    """Wall time of a Python command that ends with `code`."""
+    started = time.perf_counter()
+    silent = subprocess.DEVNULL
+    ended = subprocess.run([sys.executable, *arguments], check=False, stdout=silent, stderr=silent).returncode
+    taken = time.perf_counter() - started
+    if ended != code:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {ended}, not with {code}")
+    return taken
+
+
+def measure(commands: dict[str, list[str]]) -> dict[str, float]:
+    """Least wall time of each, taken in turns: other load on the machine only ever adds."""
+    codes = {name: 3 if name.endswith("bomb") else 0 for name in commands}
+    rounds = [{name: seconds(how, codes[name]) for name, how in commands.items()} for _ in range(REPEATS)]
+    return {name: min(times[name] for times in rounds) for name in commands}
 
 
 def commit() -> str:
@@ -44,7 +58,9 @@ def main() -> int:
     sample = next(iter(sorted(VECTORS.glob("*.gic"))), None)
     if sample is not None:
         commands["gancodec info"] = ["-m", "gancodec", "info", str(sample)]
-    results = {name: seconds(arguments) for name, arguments in commands.items()}
+    commands["gancodec decode bomb"] = ["-m", "gancodec", "decode", str(HOSTILE / "pixels-2-31.gic"), "-o", "x.png"]
+    commands["gancodec encode bomb"] = ["-m", "gancodec", "encode", str(HOSTILE / "pixels.png"), "-o", "x.gic"]
+    results = measure(commands)
     for name, value in results.items():
         print(f"{name:24} {value * 1000:7.1f} ms  {value / results['import typer']:5.2f}x")
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +77,9 @@ def main() -> int:
     ]
     if slow:
         print(f"over {LIMIT}x of import typer: {', '.join(slow)}", file=sys.stderr)
-    return 1 if slow else 0
+    over = results["gancodec decode bomb"] - results["gancodec --version"]
+    print(f"refused {over * 1000:.1f} ms over --version, at most {REFUSAL * 1000:.0f} wanted")
+    return 1 if slow or over > REFUSAL else 0
 
 
 if __name__ == "__main__":

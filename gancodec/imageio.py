@@ -3,21 +3,23 @@ of EXIF in `exif`."""
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
 import re
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from gancodec import colour, exif
 from gancodec.errors import UnreadablePicture, UsageError
@@ -78,6 +80,7 @@ def load(source: str | Path | BinaryIO | Image.Image, max_pixels: int = MAX_PIXE
 
 def _load(source: str | Path | BinaryIO | Image.Image, max_pixels: int) -> Picture:
     """`load`, but for Pillow's warnings."""
+    _hush()
     try:
         if isinstance(source, Image.Image):
             return from_image(source, max_pixels)
@@ -98,6 +101,16 @@ def _load(source: str | Path | BinaryIO | Image.Image, max_pixels: int) -> Pictu
     except Exception as error:  # for damaged files Pillow raises nearly anything, struct.error and zlib.error included
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
         raise UnreadablePicture(f"unreadable picture: {why}".splitlines()[0]) from error
+
+
+@lru_cache(maxsize=1)
+def _hush() -> None:
+    """What libtiff prints of damaged files, and Pillow where nobody set up logging, comes back as an exception too."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(AttributeError, OSError):  # a Pillow without libtiff, or one that hides its functions
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
 
 
 @contextmanager
@@ -258,6 +271,12 @@ def _segments(image: Image.Image) -> Iterator[str]:
             yield next(known, marker)
 
 
+def _upright(picture: Picture) -> Picture:
+    """With orientations of 1: a hostile file may hold others, and viewers would turn the picture once more."""
+    block = picture.exif and (exif.upright(picture.exif) or picture.exif)
+    return replace(picture, exif=block, xmp=picture.xmp and XMP_ORIENTATION.sub(rb"\g<1>1", picture.xmp))
+
+
 def to_image(picture: Picture) -> Image.Image:
     """Picture to an RGB or RGBA Pillow image with ICC, EXIF, XMP and comment in its `info`."""
     pixels: NDArray[np.uint8] = picture.rgb if picture.alpha is None else np.dstack((picture.rgb, picture.alpha))
@@ -290,6 +309,7 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
         What the format could not hold, one line each.
     """
     notices: list[str] = []
+    picture = _upright(picture)
     if format == "tiff":
         _save_tiff(picture, target, notices)
         return tuple(notices)

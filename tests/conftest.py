@@ -51,12 +51,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[byt
     def _run(*arguments: str | Path, stdin: bytes = b"") -> Ran:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         capsysbinary.readouterr()
-        handler = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in app.END_SIGNALS}
         try:
             with pytest.raises(SystemExit) as stopped:
                 app.main([str(argument) for argument in arguments])
         finally:
-            signal.signal(signal.SIGTERM, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         out, err = capsysbinary.readouterr()
         return Ran(int(stopped.value.code or 0), out, err.decode())
 

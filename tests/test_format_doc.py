@@ -65,6 +65,7 @@ def test_chunk_table() -> None:
         f"at most 5 bytes and {spec.MAX_VARINT}",
         f"more than {spec.MAX_PIXELS} pixels",
         f"Bit 7 of a type ({spec.ANCILLARY:#x})",
+        f"at most {spec.MAX_UNKNOWN_CHUNKS} of these in a file, with at most {spec.MAX_UNKNOWN_BYTES} bytes of data",
         f"{spec.CODEC_TUNABLE} = the tunable codec, {spec.CODEC_SPLIT} = the split codec; others are unsupported",
         f"codec {spec.CODEC_TUNABLE}: {spec.CODER_RANGE} = range coder, {spec.CODER_HUFFMAN} = Huffman coder",
         f"codec {spec.CODEC_SPLIT}: {spec.CODER_WEBP} = WebP, {spec.CODER_WEBP_LOSSLESS} = lossless WebP",

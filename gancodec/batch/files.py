@@ -6,14 +6,22 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gancodec import atomic
+from gancodec import atomic, container
 from gancodec.container import spec
-from gancodec.errors import GicError, OutputExists, UnreadablePicture, UsageError
+from gancodec.errors import CorruptFile, GicError, OutputExists, UnreadablePicture, UsageError
 
 PIPE = "-"
+READ_BLOCK = 1 << 20  # bytes
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is not: names of files may hold line breaks and terminals' control sequences."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Job(NamedTuple):
@@ -29,12 +37,12 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """The input's name in messages."""
-        return "standard input" if self.source == PIPE else self.source
+        return "standard input" if self.source == PIPE else printable(self.source)
 
     @property
     def target_name(self) -> str:
         """The output's name in messages."""
-        return "standard output" if self.target == PIPE else self.target
+        return "standard output" if self.target == PIPE else printable(self.target)
 
 
 class Saving(NamedTuple):
@@ -65,6 +73,8 @@ def check_target(job: Job, overwrite: bool) -> None:
         If the file exists and `overwrite` is false.
     """
     if job.target == PIPE:
+        if sys.__stdout__ is None:
+            raise UsageError("standard output is closed")
         if sys.stdout.isatty():
             raise UsageError("not writing binary data to a terminal: redirect it, or name a file with -o")
         return
@@ -87,13 +97,13 @@ def open_source(source: str) -> BinaryIO:
     UnreadablePicture
         If there is no such file, or it cannot be read.
     """
-    if source == PIPE:
-        if sys.stdin.isatty():
-            raise UsageError("not reading a picture from a terminal: pipe one in, or name a file")
-        return io.BytesIO(sys.stdin.buffer.read())
     try:
+        if source == PIPE:
+            return io.BytesIO(_standard_input().read())
         handle = open(source, "rb")
         if handle.seekable():
+            handle.seek(0, os.SEEK_END)  # not every file that says so can
+            handle.seek(0)
             return handle
         with handle:  # a named pipe, or a shell's <(...)
             return io.BytesIO(handle.read())
@@ -101,25 +111,52 @@ def open_source(source: str) -> BinaryIO:
         raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
 
 
-def read_gic(source: str) -> bytes:
-    """All bytes of a file that starts as a .gic file does; of any other, only the start, for the error message.
+def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> bytes:
+    """All bytes of a .gic file whose header is sound; of another format only the start, for the error message.
 
     Raises
     ------
     UnreadablePicture
         If there is no such file, or it cannot be read.
+    CorruptFile, UnsupportedFile
+        By the header, before anything behind it is read: damage, more than `max_pixels`, or a file that is longer
+        than any with this header.
     """
-    with open_source(source) as handle:
-        return gic_bytes(handle)
-
-
-def gic_bytes(stream: BinaryIO) -> bytes:
-    """`read_gic` of an open file."""
     try:
-        start = stream.read(len(spec.MAGIC))
-        return start + stream.read() if start == spec.MAGIC else start
+        with nullcontext(_standard_input()) if source == PIPE else open(source, "rb") as handle:
+            start = handle.read(container.MOST_HEADER_BYTES)
+            if not start.startswith(spec.MAGIC):
+                return start[: len(spec.MAGIC)]
+            header, _ = container.read_header(start)
+            container.check_pixels(header, max_pixels)
+            return start + _rest(handle, container.most_bytes(header) - len(start))
     except OSError as error:
         raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+
+
+def _rest(handle: BinaryIO, most: int) -> bytes:
+    """What is left to read; CorruptFile where that is more than `most` bytes. Takes memory for what is there only."""
+    long = CorruptFile("the file is longer than any with its header can be")
+    if handle.seekable():
+        here = handle.tell()
+        if handle.seek(0, os.SEEK_END) - here > most:
+            raise long
+        handle.seek(here)
+    blocks = []
+    while block := handle.read(READ_BLOCK):
+        blocks.append(block)
+        most -= len(block)
+        if most < 0:
+            raise long
+    return b"".join(blocks)
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise UnreadablePicture("standard input is closed")
+    if sys.stdin.isatty():
+        raise UsageError("not reading a picture from a terminal: pipe one in, or name a file")
+    return sys.stdin.buffer
 
 
 def write(job: Job, data: bytes, saving: Saving) -> None:
@@ -134,8 +171,11 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
         return
     check_target(job, saving.overwrite)
     if job.target == PIPE:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        with writing_standard_output():
+            left = memoryview(data)
+            while left:  # under PYTHONUNBUFFERED a write to a pipe or a full disk may take a part only
+                left = left[sys.stdout.buffer.write(left) or 0 :]
+            sys.stdout.buffer.flush()
         return
     times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None
     target = Path(os.path.realpath(job.target))
@@ -147,6 +187,21 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
             atomic.replace(target, data, times)
     except OSError as error:
         raise GicError(f"{job.target} cannot be written: {_reason(error)}") from error
+
+
+@contextmanager
+def writing_standard_output() -> Iterator[None]:
+    """GicError for what cannot be written there, which then goes nowhere, for Python would try again at its end.
+
+    BrokenPipeError passes: a reader that has gone is no failure.
+    """
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise GicError(f"standard output cannot be written: {_reason(error)}") from error
 
 
 def _holds(target: str, data: bytes) -> bool:

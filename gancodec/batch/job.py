@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from gancodec import __version__
 from gancodec.batch import files
 from gancodec.batch.files import Job, Saving
+from gancodec.container import read_header, spec
 from gancodec.errors import GicError, UnreadablePicture
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         text, code = "out of memory", FAILED
     else:
         text, code = f"unexpected {type(error).__name__}: {error} (-vv shows where)", FAILED
-    return " ".join(text.split()), code
+    return files.printable(" ".join(text.split())), code
 
 
 def failure(job: Job, error: BaseException) -> Outcome:
@@ -91,7 +92,7 @@ def run(job: Job, task: Task, content: bytes | None = None) -> Outcome:
     record: Record = {"file": job.source, "output": job.target, "version": __version__}
     trace = ""
     try:
-        with files.open_source(job.source) if content is None else io.BytesIO(content) as stream:
+        with _opened(job, task) if content is None else io.BytesIO(content) as stream:
             record["source_bytes"], record["sha256"] = stream.seek(0, os.SEEK_END), _sha256(stream)
             if job.known and record["sha256"] == job.known:
                 return Outcome({**record, "skipped": True})
@@ -130,6 +131,18 @@ def load(task: Task) -> None:
         return
     with contextlib.suppress(GicError):
         load_network(weights.get(task.options.model), task.options.device)
+
+
+def _opened(job: Job, task: Task) -> BinaryIO:
+    """The input; of a .gic file nothing is read where its header refuses it."""
+    from gancodec.codec.options import DecodeOptions
+
+    if not isinstance(task.options, DecodeOptions):
+        return files.open_source(job.source)
+    data = files.read_gic(job.source, task.options.max_pixels)
+    if not data.startswith(spec.MAGIC):
+        read_header(data)  # says what it is not
+    return io.BytesIO(data)
 
 
 def _sha256(stream: BinaryIO) -> str | None:
@@ -181,7 +194,7 @@ def _decode(stream: BinaryIO, options: DecodeOptions, kind: str) -> tuple[bytes,
     from gancodec import imageio
     from gancodec.codec.api import decode_bytes
 
-    data = files.gic_bytes(stream)
+    data = stream.read()
     picture = decode_bytes(data, options)
     target = io.BytesIO()
     notices = imageio.save(picture, target, kind)
@@ -201,7 +214,6 @@ def _decode(stream: BinaryIO, options: DecodeOptions, kind: str) -> tuple[bytes,
 def _model_of(data: bytes) -> str | None:
     """Name of the model that a .gic file names; None for the split codec and for models that are not here."""
     from gancodec import weights
-    from gancodec.container import read_header
     from gancodec.errors import MissingWeights
 
     number = read_header(data)[0].model

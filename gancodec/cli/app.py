@@ -19,10 +19,11 @@ from gancodec.cli.decode import decode
 from gancodec.cli.encode import encode
 from gancodec.cli.evaluate import evaluate
 from gancodec.cli.export import export
+from gancodec.cli.files import printable, writing_standard_output
 from gancodec.cli.info import info
 from gancodec.cli.inspect import inspect
 from gancodec.cli.models import known, models
-from gancodec.cli.report import INTERRUPTED, describe
+from gancodec.cli.report import FAILED, INTERRUPTED, describe
 from gancodec.cli.saliency import saliency
 from gancodec.cli.sizes import sizes
 from gancodec.cli.train import train
@@ -39,6 +40,8 @@ mislead: medicine, evidence, documents.
 Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input unreadable, damaged or not supported,
 4 model or optional package missing, 5 size missed with --strict, 6 output exists, 130 interrupted.
 """
+
+END_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 # Plain help: drawing it with rich would double the time that --help takes.
 app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
@@ -76,21 +79,26 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; every error becomes one line on stderr."""
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    signal.signal(signal.SIGTERM, _terminate)
+    _open_standard_streams()
+    for number in END_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not fit the terminal's encoding
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = app(arguments, prog_name="gancodec", standalone_mode=False) or 0
-        sys.stdout.flush()
+        with writing_standard_output():
+            sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # the reader has gone, as in `gancodec info *.gic | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = FAILED
     except typer.TyperException as error:
-        print(f"gancodec: {' '.join(error.format_message().split())} (--help lists the options)", file=sys.stderr)
+        text = printable(" ".join(error.format_message().split()))
+        print(f"gancodec: {text} (--help lists the options)", file=sys.stderr)
         code = error.exit_code
     except Exception as error:
         if "-vv" in arguments:
@@ -104,7 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning of the library (out of GPU memory, say) as one line, like every other message."""
-    print(f"gancodec: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"gancodec: warning: {printable(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+def _open_standard_streams() -> None:
+    """Give those that were closed at the start to /dev/null: messages would go to standard output for want of a
+    standard error, and what native code prints into the first files that are opened."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

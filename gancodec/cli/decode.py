@@ -16,6 +16,7 @@ from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
+FORMATS = {suffix: name for name, suffix in SUFFIXES.items()}  # those that need not be asked from imageio, and numpy
 
 FormatOption = Annotated[
     options.Format | None,
@@ -52,7 +53,7 @@ def decode(
     convert.check_jobs(inputs, jobs, manifest)
     kind = format_of(output, picture_format)
     options.set_threads(threads)
-    from gancodec.codec.api import DecodeOptions
+    from gancodec.codec.options import DecodeOptions
 
     task = Task(DecodeOptions(model, device, realism, max_pixels), saving, kind)
     run = convert.Run(report, task, show, manifest)
@@ -64,14 +65,20 @@ def format_of(output: str | None, asked: options.Format | None) -> str:
     """The format to write: the one asked for, else the output name's, else PNG."""
     if output is None or output == files.PIPE:
         return asked or "png"
-    from gancodec import imageio
-
-    if asked is None:
-        return imageio.format_for(output)
     suffix = os.path.splitext(output)[1].lower()
-    if suffix in files.PICTURE_SUFFIXES and imageio.format_for(output) != asked:
+    if asked is None:
+        return _format_for(output, suffix)
+    if suffix in files.PICTURE_SUFFIXES and _format_for(output, suffix) != asked:
         raise UsageError(f"--format {asked} does not fit the name {output}")
     return asked
+
+
+def _format_for(output: str, suffix: str) -> str:
+    if suffix in FORMATS:
+        return FORMATS[suffix]
+    from gancodec import imageio
+
+    return imageio.format_for(output)
 
 
 def decode_one(job: Job, task: Task) -> Outcome:

@@ -6,7 +6,17 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gancodec.batch.files import PIPE, Job, Saving, check_target, open_source, read_gic, write
+from gancodec.batch.files import (
+    PIPE,
+    Job,
+    Saving,
+    check_target,
+    open_source,
+    printable,
+    read_gic,
+    write,
+    writing_standard_output,
+)
 from gancodec.errors import UnreadablePicture, UsageError
 
 __all__ = [
@@ -18,10 +28,12 @@ __all__ = [
     "check_target",
     "inputs",
     "open_source",
+    "printable",
     "read_gic",
     "reading_jobs",
     "write",
     "writing_jobs",
+    "writing_standard_output",
 ]
 
 GIC_SUFFIXES = frozenset({".gic"})

@@ -32,7 +32,7 @@ def info(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        data = files.read_gic(job.source)
+        data = files.read_gic(job.source, max_pixels)
         record = describe(job.source, data, read(data, max_pixels))
         report.result(as_text(record), record)
 
@@ -76,7 +76,7 @@ def as_text(record: dict[str, Any]) -> str:
         n = f", n={record['n']:.3f}"
     synthetic = "yes: the decoded picture may contain detail that the original did not have"
     lines = [
-        f"{record['file']}: gic {record['format']}, {record['width']}x{record['height']}, "
+        f"{files.printable(record['file'])}: gic {record['format']}, {record['width']}x{record['height']}, "
         f"{record['bytes']} bytes, {record['bpp']:.4f} bpp",
         f"  model      {model}",
         f"  coding     codec {record['codec']}, {record['coder']} coder{n}",

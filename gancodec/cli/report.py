@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from gancodec.batch.files import writing_standard_output
 from gancodec.batch.job import FAILED, describe
 from gancodec.cli.files import Job, Saving, check_target
 
@@ -64,12 +65,14 @@ class Report:
         if self.as_json:
             self.record(record)
         elif not self.quiet:
-            print(text)
+            with writing_standard_output():
+                print(text)
 
     def record(self, record: dict[str, Any]) -> None:
         """One line of JSON on stdout, if ``--json`` was given."""
         if self.as_json:
-            print(json.dumps(record), flush=True)
+            with writing_standard_output():
+                print(json.dumps(record), flush=True)
 
     def fail(self, name: str, error: BaseException) -> int:
         """Print one line for an error; return its exit code."""

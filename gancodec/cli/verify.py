@@ -22,7 +22,7 @@ def verify(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        verify_one(files.read_gic(job.source), max_pixels)
+        verify_one(files.read_gic(job.source, max_pixels), max_pixels)
         report.result(f"{job.name}: ok", {"file": job.source, "ok": True})
 
     raise typer.Exit(report.run(lambda: files.reading_jobs(inputs), work))

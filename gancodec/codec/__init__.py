@@ -1,20 +1,25 @@
-"""The room that joins container, entropy coder and models. `api` is its door; nothing here imports torch until a
-network runs."""
+"""The room that joins container, entropy coder and models. `api` is its door, which is imported at the first use of a
+name; nothing here imports torch until a network runs."""
 
-from gancodec.codec.api import (
-    Allocation,
-    DecodeOptions,
-    Encoded,
-    EncodeOptions,
-    decode,
-    decode_bytes,
-    encode,
-    encode_picture,
-    read_allocation,
-    read_symbols,
-    verify_bytes,
-)
-from gancodec.codec.options import Box, parse_box
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gancodec.codec.options import Box, DecodeOptions, EncodeOptions, parse_box
+
+if TYPE_CHECKING:
+    from gancodec.codec.api import (
+        Allocation,
+        Encoded,
+        decode,
+        decode_bytes,
+        encode,
+        encode_picture,
+        read_allocation,
+        read_symbols,
+        verify_bytes,
+    )
 
 __all__ = [
     "Allocation",
@@ -31,3 +36,9 @@ __all__ = [
     "read_symbols",
     "verify_bytes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("gancodec.codec.api"), name)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from gancodec import container
 from gancodec.codec import rate, split, tiled
 from gancodec.codec.curve import TunabilityCurve
-from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size, view_of
+from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size
 from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
-from gancodec.codec.view import Progress, View
+from gancodec.codec.view import Progress, View, view_of
 from gancodec.container import MAX_PIXELS, Container, Header, Tiles
 from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError

@@ -1,4 +1,5 @@
-"""How to encode and decode: the options, and what is wrong with them whatever the picture."""
+"""How to encode and decode: the options, and what is wrong with them whatever the picture. Importing this needs no
+numpy: the command line knows what is asked of it before it has looked at any file."""
 
 from __future__ import annotations
 
@@ -9,23 +10,21 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
-from gancodec.codec import split
-from gancodec.codec.tunable import CODERS
-from gancodec.codec.view import REDUCTIONS, View
 from gancodec.container import MAX_PIXELS
 from gancodec.container.spec import FACTORS
 from gancodec.errors import UsageError
-from gancodec.tiling import Area
-from gancodec.types import Geometry
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from gancodec.types import Geometry
 
 N_BOUNDS = (-8.0, 8.0)  # beyond the end of every level range
 MOST_BPP = 64.0  # of any picture that the format holds; beyond it every rate is out of reach alike
 MOST_STRENGTH = 8.0
 STRIPPABLE = ("exif", "xmp")
 PROFILES = ("tunable", "split")
+ENTROPY_CODERS = ("range", "huffman")
 FROM_FILE = "file:"
 BOX = r"([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7})(?::([0-9]{1,2}|[0-9]?\.[0-9]{1,6}))?"
 
@@ -143,8 +142,8 @@ def check(options: EncodeOptions) -> None:
     given = [name for name in ("bpp", "size", "n") if getattr(options, name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other")
-    if options.entropy not in CODERS:
-        raise UsageError(f"entropy coder {options.entropy}: choose {' or '.join(CODERS)}")
+    if options.entropy not in ENTROPY_CODERS:
+        raise UsageError(f"entropy coder {options.entropy}: choose {' or '.join(ENTROPY_CODERS)}")
     if isinstance(options.strip, str):
         raise UsageError("strip: a tuple of names, not a string")
     unknown = set(options.strip) - {*STRIPPABLE, "all"}
@@ -168,8 +167,11 @@ def target_size(options: EncodeOptions, geometry: Geometry) -> int | None:
     size = f"{geometry.width}x{geometry.height}"
     if pixels > options.max_pixels:
         raise UsageError(f"{size} is more than {options.max_pixels} pixels; raise --max-pixels to allow it")
-    if options.profile == "split" and max(geometry.width, geometry.height) > split.MOST_SIDE:
-        raise UsageError(f"--profile split: sides are at most {split.MOST_SIDE} pixels, as WebP is within")
+    if options.profile == "split":
+        from gancodec.codec.split import MOST_SIDE
+
+        if max(geometry.width, geometry.height) > MOST_SIDE:
+            raise UsageError(f"--profile split: sides are at most {MOST_SIDE} pixels, as WebP is within")
     if options.bpp is not None:
         return math.floor(min(options.bpp, MOST_BPP) * pixels / 8)
     return options.size
@@ -182,34 +184,19 @@ def parse_box(text: str) -> Box:
         raise UsageError(f"region {text!r}: write x,y,w,h or x,y,w,h:level, in pixels and with a level from 0 to 1")
     left, top, width, height = (int(v) for v in match.groups()[:4])
     box = Box(left, top, width, height, float(match[5] or 1))
-    _check_box(box)
+    check_box(box)
     return box
-
-
-def view_of(options: DecodeOptions, geometry: Geometry) -> View:
-    """What of a picture `options` ask for; UsageError for a region outside of it, and for other scales."""
-    if options.reduce not in REDUCTIONS:
-        raise UsageError(f"reduced by {options.reduce}: choose {', '.join(map(str, REDUCTIONS))}")
-    if options.region is None:
-        return View.whole(geometry, options.reduce)
-    if not isinstance(options.region, tuple) or len(options.region) not in (4, 5):
-        raise UsageError("a region is (left, top, width, height)")
-    box = Box(*options.region)
-    _check_box(box)
-    left, top, width, height = (int(v) for v in box[:4])
-    wanted = Area(top, top + height, left, left + width)
-    area = View.whole(geometry).area.common(wanted)
-    if area is None:
-        raise UsageError(f"region {box} lies outside of the picture, which is {geometry.width}x{geometry.height}")
-    return View(area, options.reduce)
 
 
 def _check_regions(options: EncodeOptions) -> None:
     """UsageError for wishes that no picture could meet; nothing is computed."""
-    from gancodec.saliency import METHODS, check_method, check_names  # decoders need none
+    if options.protect:
+        from gancodec.saliency import check_names
 
-    check_names(options.protect)
+        check_names(options.protect)
     if isinstance(options.saliency, str) and not options.saliency.startswith(FROM_FILE):
+        from gancodec.saliency import METHODS, check_method
+
         if options.saliency not in METHODS:
             raise UsageError(f"saliency {options.saliency}: choose {', '.join(METHODS)}, or file:PATH")
         check_method(options.saliency, options.saliency_model)
@@ -223,7 +210,7 @@ def _check_regions(options: EncodeOptions) -> None:
     for box in options.roi_boxes:
         if not isinstance(box, tuple) or not 4 <= len(box) <= 5:
             raise UsageError("roi_boxes: a tuple of boxes, each (left, top, width, height) or a level more")
-        _check_box(Box(*box))
+        check_box(Box(*box))
 
 
 def _check_profile(options: EncodeOptions) -> None:
@@ -234,8 +221,10 @@ def _check_profile(options: EncodeOptions) -> None:
         if (options.inner, options.factor) != (EncodeOptions.inner, EncodeOptions.factor):
             raise UsageError("--inner and --factor are for --profile split")
         return
-    if not isinstance(options.inner, str) or options.inner not in split.CODERS:
-        raise UsageError(f"inner coder {options.inner}: choose {' or '.join(split.CODERS)}")
+    from gancodec.codec.split import CODERS
+
+    if not isinstance(options.inner, str) or options.inner not in CODERS:
+        raise UsageError(f"inner coder {options.inner}: choose {' or '.join(CODERS)}")
     if not isinstance(options.factor, int) or options.factor not in FACTORS:
         raise UsageError(f"factor {options.factor}: choose {', '.join(map(str, FACTORS))}")
     given = {
@@ -250,7 +239,8 @@ def _check_profile(options: EncodeOptions) -> None:
         raise UsageError("the lossless inner coder has no rate: leave out --bpp and --size")
 
 
-def _check_box(box: Box) -> None:
+def check_box(box: Box) -> None:
+    """UsageError for a rectangle that no picture could have."""
     if not all(isinstance(v, Integral) for v in box[:4]):
         raise UsageError(f"region {box}: sides and corners are whole pixels")
     if min(box.left, box.top) < 0 or min(box.width, box.height) < 1:

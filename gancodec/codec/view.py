@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gancodec.codec.options import Box, DecodeOptions, check_box
+from gancodec.errors import UsageError
 from gancodec.tiling import Area
 from gancodec.types import Geometry
 
@@ -52,3 +54,21 @@ class View(NamedTuple):
 
         part = pixels[self.touched.slices()]  # cut to the picture, as reducing takes its edges
         return np.ascontiguousarray(part) if self.reduce == 1 else np.array(Image.fromarray(part).reduce(self.reduce))
+
+
+def view_of(options: DecodeOptions, geometry: Geometry) -> View:
+    """What of a picture `options` ask for; UsageError for a region outside of it, and for other scales."""
+    if options.reduce not in REDUCTIONS:
+        raise UsageError(f"reduced by {options.reduce}: choose {', '.join(map(str, REDUCTIONS))}")
+    if options.region is None:
+        return View.whole(geometry, options.reduce)
+    if not isinstance(options.region, tuple) or len(options.region) not in (4, 5):
+        raise UsageError("a region is (left, top, width, height)")
+    box = Box(*options.region)
+    check_box(box)
+    left, top, width, height = (int(v) for v in box[:4])
+    wanted = Area(top, top + height, left, left + width)
+    area = View.whole(geometry).area.common(wanted)
+    if area is None:
+        raise UsageError(f"region {box} lies outside of the picture, which is {geometry.width}x{geometry.height}")
+    return View(area, options.reduce)

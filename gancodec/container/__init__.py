@@ -1,6 +1,16 @@
 """Bytes to header and chunks and back; standard library only."""
 
-from gancodec.container.chunks import ChunkInfo, Container, chunk_size, image_size, read, write
+from gancodec.container.chunks import (
+    ChunkInfo,
+    Container,
+    check_pixels,
+    chunk_size,
+    image_size,
+    most_bytes,
+    read,
+    write,
+)
+from gancodec.container.header import MOST_BYTES as MOST_HEADER_BYTES
 from gancodec.container.header import Header
 from gancodec.container.header import unpack as read_header
 from gancodec.container.spec import MAX_PIXELS
@@ -8,12 +18,15 @@ from gancodec.container.tiles import Tiles
 
 __all__ = [
     "MAX_PIXELS",
+    "MOST_HEADER_BYTES",
     "ChunkInfo",
     "Container",
     "Header",
     "Tiles",
+    "check_pixels",
     "chunk_size",
     "image_size",
+    "most_bytes",
     "read",
     "read_header",
     "write",

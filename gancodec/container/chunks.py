@@ -67,11 +67,8 @@ def write(container: Container) -> bytes:
 def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
     """Parse a file; CorruptFile or UnsupportedFile where anything is amiss."""
     header, position = head.unpack(data)
+    check_pixels(header, max_pixels)
     pixels = header.width * header.height
-    if pixels > max_pixels:
-        raise UnsupportedFile(
-            f"{header.width}x{header.height} is more than {max_pixels} pixels; raise --max-pixels to allow it"
-        )
     found: dict[int, bytes] = {}
     chunks = []
     for info, body in _walk(data, position, header):
@@ -94,6 +91,21 @@ def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
     return Container(header, found[spec.IMAGE], alpha, chunks=tuple(chunks), tiles=tiles, **metadata)
 
 
+def check_pixels(header: Header, max_pixels: int) -> None:
+    """UnsupportedFile for a picture of more than `max_pixels`."""
+    if header.width * header.height > max_pixels:
+        raise UnsupportedFile(
+            f"{header.width}x{header.height} is more than {max_pixels} pixels; raise --max-pixels to allow it"
+        )
+
+
+def most_bytes(header: Header) -> int:
+    """What no file with this header is longer than."""
+    data = sum(_cap(kind, header) for kind in spec.CHUNK_NAMES) + spec.MAX_UNKNOWN_BYTES
+    around = (1 + head.MOST_VARINT_BYTES + CRC_BYTES) * (len(spec.CHUNK_NAMES) + spec.MAX_UNKNOWN_CHUNKS)
+    return head.MOST_BYTES + data + around
+
+
 def chunk_size(length: int) -> int:
     """Bytes of a whole chunk with `length` bytes of data."""
     return 1 + len(varint(length)) + length + CRC_BYTES
@@ -114,6 +126,7 @@ def _walk(data: bytes, position: int, header: Header) -> Iterator[tuple[ChunkInf
     cap and with the right CRC."""
     cursor = Cursor(data, position)
     image_seen = False
+    unknown, unknown_bytes = 0, 0
     while True:
         offset = cursor.position
         kind = cursor.take(1)[0]
@@ -121,6 +134,10 @@ def _walk(data: bytes, position: int, header: Header) -> Iterator[tuple[ChunkInf
         name = spec.CHUNK_NAMES.get(kind, f"chunk 0x{kind:02x}")
         if kind in spec.CHUNK_NAMES and length > _cap(kind, header):
             raise CorruptFile(f"{name}: {length} bytes, cap {_cap(kind, header)}")
+        if kind not in spec.CHUNK_NAMES and kind & spec.ANCILLARY:
+            unknown, unknown_bytes = unknown + 1, unknown_bytes + length
+            if unknown > spec.MAX_UNKNOWN_CHUNKS or unknown_bytes > spec.MAX_UNKNOWN_BYTES:
+                raise CorruptFile(f"{name}: {unknown} unknown chunks of {unknown_bytes} bytes are more than may be")
         body = cursor.take(length)
         if zlib.crc32(data[offset : cursor.position]) != int.from_bytes(cursor.take(CRC_BYTES), "little"):
             raise CorruptFile(f"{name}: checksum differs")

@@ -54,6 +54,8 @@ FIELDS = (
     Field("level_shift", "int", 1, 0, spec.MAX_LEVEL_SHIFT),
 )
 CRC_BYTES = 4
+MOST_VARINT_BYTES = 5
+MOST_BYTES = len(spec.MAGIC) + 2 + sum(field.size or MOST_VARINT_BYTES for field in FIELDS) + CRC_BYTES
 
 
 class Cursor:

@@ -51,6 +51,8 @@ TILE_SIDES: Final = (256, 512, 1024, 2048, 4096)  # pixels; the file has their l
 MAX_STREAM_PIXELS: Final = 1 << 24  # padded: the most that one stream of codec 0 codes
 
 MAX_METADATA: Final = 1 << 22  # inflated bytes of ICC, EXIF, XMP each
+MAX_UNKNOWN_CHUNKS: Final = 64  # in a file
+MAX_UNKNOWN_BYTES: Final = 1 << 24  # of data in all of them together
 IMAGE_BASE, IMAGE_PER_PIXEL = 64, 8  # an IMAGE chunk is at most this many bytes, and this many more per padded pixel
 
 CELL: Final = 16  # pixels a side of what the split codec keeps or shrinks as a whole

@@ -1,0 +1,152 @@
+"""Inputs to start from: small sound ones of every kind, each with the bytes in front that a target wants."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from gancodec import container
+from gancodec.codec import Box, EncodeOptions, encode_picture
+from gancodec.container import spec
+from gancodec.entropy.huffman import HuffmanWriter
+from gancodec.entropy.levels import code_levels
+from gancodec.entropy.rangecoder import RangeWriter
+from gancodec.models.config import LEVELS
+from gancodec.types import Picture
+from tests.fuzz import targets
+from tests.fuzz.build import chunk, deflated, gic
+from tests.tiny import picture
+
+SIDES = ((1, 1), (40, 33), (70, 130), (190, 65))
+KEPT = Path(__file__).parents[1] / "hostile" / "fuzz"  # reproducers of findings, a folder a target
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\x69\x87\x04\0\x01\0\0\0\x26\0\0\0\0\0\0\0" + (
+    b"\x01\0\0\x90\x07\0\x04\0\0\0" + b"0232" + b"\0\0\0\0"
+)
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def seeds(target: str) -> list[bytes]:
+    """Sound inputs of a target."""
+    return list(MAKERS[target]())
+
+
+def kept(target: str) -> list[Path]:
+    """Reproducers of former findings of a target."""
+    return sorted((KEPT / target).glob("*"))
+
+
+def _files() -> Iterator[bytes]:
+    """Files of all coders, with and without the other chunks."""
+    rng = np.random.default_rng(1)
+    for height, width in SIDES:
+        rgb = picture(height, width, height)
+        alpha = rng.integers(0, 3, (height, width), dtype=np.uint8)
+        for entropy in ("range", "huffman"):
+            yield encode_picture(Picture(rgb), EncodeOptions(n=float(rng.uniform(-1, 2)), entropy=entropy)).data
+        full = Picture(rgb, alpha, profile(), EXIF, XMP)
+        for inner in ("lossy", "lossless"):
+            boxes = (Box(0, 0, max(1, width // 2), height),)
+            yield encode_picture(full, EncodeOptions(profile="split", inner=inner, roi_boxes=boxes)).data
+
+
+def profile() -> bytes:
+    """An ICC profile."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def _container() -> Iterator[bytes]:
+    for data in _files():
+        yield from (b"\0" + data, b"\1" + data)
+    unknown = (chunk(0xFE, b"future"), chunk(spec.XMP, deflated(XMP)))
+    yield b"\1" + gic(targets.SPLIT, targets._split_image(), *unknown)
+
+
+def _level_map() -> Iterator[bytes]:
+    rng = np.random.default_rng(2)
+    for i, shape in enumerate(((1, 1), (3, 5), (17, 2), (16, 17))):
+        levels = rng.integers(0, LEVELS, shape).astype(np.int32) if i % 2 else np.full(shape, 7, np.int32)
+        for coder, writer in enumerate((RangeWriter(targets._tables()), HuffmanWriter(targets._tables()))):
+            code_levels(writer, shape, LEVELS, levels)
+            yield bytes((coder, shape[0] - 1, shape[1] - 1)) + writer.finish()
+            yield bytes((2 + coder, shape[0] - 1, shape[1] - 1)) + levels.astype(np.uint8).tobytes()
+
+
+def _latents() -> Iterator[bytes]:
+    for data in _files():
+        parsed = container.read(data)
+        header = parsed.header
+        if header.codec == spec.CODEC_TUNABLE:
+            yield bytes((header.width - 1, header.height - 1, header.coder, header.level_shift, 7)) + parsed.image
+
+
+def _metadata() -> Iterator[bytes]:
+    for way in range(5):
+        for kind, value in enumerate((profile(), EXIF, XMP)):
+            yield bytes((3 * way + kind,)) + (deflated(value) if way == 4 else value)
+    yield bytes((15,)) + deflated(bytes(range(targets.SIZE[0] * targets.SIZE[1])))
+
+
+def _pictures() -> Iterator[bytes]:
+    rgb = Image.fromarray(picture(12, 17, 5))
+    rgba = rgb.copy()
+    rgba.putalpha(rgb.getchannel("R"))
+    deep = Image.fromarray(np.arange(12 * 17, dtype=np.uint16).reshape(12, 17) * 300)
+    modes = {
+        "RGB": rgb,
+        "RGBA": rgba,
+        "L": rgb.convert("L"),
+        "P": rgb.convert("P"),
+        "1": rgb.convert("1"),
+        "CMYK": rgb.convert("CMYK"),
+        "I;16": deep,
+        "LAB": rgb.convert("LAB"),
+        "F": rgb.convert("F"),
+    }
+    for format in ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "MPO"):
+        for mode, image in modes.items():
+            for options in _options(format, mode):
+                stream = io.BytesIO()
+                try:
+                    image.save(stream, format, **options)
+                except (OSError, ValueError):  # not every format has every mode
+                    continue
+                yield bytes((3 if format == "PNG" else 2,)) + stream.getvalue()
+
+
+def _options(format: str, mode: str) -> Iterator[dict[str, object]]:
+    yield {}
+    extra = {"icc_profile": profile(), "exif": EXIF[6:] if format == "TIFF" else EXIF}
+    if format in ("PNG", "JPEG", "WEBP", "AVIF"):
+        yield extra
+    if format in ("PNG", "WEBP", "GIF", "TIFF"):
+        yield {"save_all": True, "append_images": [Image.new("RGB", (17, 12), "red")]}
+    if format == "JPEG":
+        yield {"progressive": True}
+    if format == "TIFF":
+        named = {"RGB": ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"), "1": ("group4",)}.get(
+            mode, ("tiff_lzw",)
+        )
+        yield from ({"compression": name} for name in named)
+
+
+def _split() -> Iterator[bytes]:
+    for data in _files():
+        parsed = container.read(data)
+        header = parsed.header
+        if header.codec == spec.CODEC_SPLIT:
+            yield bytes((header.width - 1, header.height - 1, header.coder - spec.CODER_WEBP, 0, 0)) + parsed.image
+            yield bytes((header.width - 1, header.height - 1, header.coder - spec.CODER_WEBP, 3, 99)) + parsed.image
+
+
+MAKERS = {
+    "container": _container,
+    "level_map": _level_map,
+    "latents": _latents,
+    "metadata": _metadata,
+    "pictures": _pictures,
+    "split": _split,
+}

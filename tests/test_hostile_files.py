@@ -1,0 +1,260 @@
+"""Every file of tests/hostile through the command line: what its README promises, within time and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gancodec import container, imageio
+from gancodec.cli import decode
+from gancodec.codec import EncodeOptions, options
+from gancodec.codec.tunable import CODERS
+from gancodec.container import spec
+from gancodec.errors import CorruptFile
+from tests.conftest import Run, needs_weights
+from tests.fuzz.build import chunk, gic
+from tools.make_hostile import SPLIT, split_image
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "tests" / "hostile"
+SECONDS, MIB = 10.0, 600  # for a file; the second is all that the process has
+ADDRESS_SPACE = 4 << 30  # bytes; a request for more fails
+PIPE_MEMORY = 300 << 20  # bytes, of a process that is sent more than that
+HEADER_ONLY = (
+    "pixels-2-31.gic pixels-2-40.gic side-0.gic side-2-21.gic number-long.gic number-endless.gic version-2.gic "
+    "signature-only.gic"
+).split()
+
+# Each line of standard input is one command; all run in one process, with what they write to its real descriptors.
+HARNESS = """
+import json, os, resource, sys, tempfile, time
+from gancodec.cli.app import main
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+def peak():
+    try:
+        return next(int(s.split()[1]) for s in open("/proc/self/status") if s.startswith("VmHWM")) / 1024
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+stdin, kept = sys.stdin.read(), (os.dup(1), os.dup(2))
+for line in stdin.splitlines():
+    files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    for number, file in zip((1, 2), files):
+        os.dup2(file.fileno(), number)
+    started = time.process_time()
+    try:
+        main(json.loads(line))
+    except SystemExit as stopped:
+        code = stopped.code
+    seconds = time.process_time() - started
+    sys.stdout.flush(), sys.stderr.flush()
+    for number in (1, 2):
+        os.dup2(kept[number - 1], number)
+    said = [(file.seek(0), file.read().decode())[1] for file in files]
+    loaded = [name for name in ("numpy", "PIL", "torch") if name in sys.modules]
+    print(json.dumps([code, *said, seconds, peak(), loaded]), flush=True)
+"""
+
+
+class Promise(NamedTuple):
+    """A line of the README: file, exit code of `decode` and `verify` (or `encode`), words, exit code of `info`."""
+
+    name: str
+    code: int
+    words: str
+    info: int | None
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    peak: float
+    loaded: list[str]
+
+
+def promises(suffix: str = "") -> list[Promise]:
+    """What the README says of files with a suffix, or of pictures."""
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| (\d) \| ([^|]+) \| (\d|–) \|$", readme(), re.MULTILINE)
+    made = [Promise(n, int(c), "" if w == "–" else w, None if i == "–" else int(i)) for n, c, w, i in rows]
+    return [p for p in made if p.name.endswith(".gic") == bool(suffix)]
+
+
+@lru_cache(maxsize=1)
+def readme() -> str:
+    return (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def in_one_process(commands: Iterable[Iterable[object]]) -> list[Ended]:
+    """Run commands one after the other, in a fresh process that may ask for so much memory only."""
+    lines = "".join(json.dumps([str(word) for word in command]) + "\n" for command in commands)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    run = [sys.executable, "-c", HARNESS, str(ADDRESS_SPACE)]
+    ran = subprocess.run(run, input=lines, capture_output=True, text=True, env=environment, timeout=600)
+    assert ran.returncode == 0, ran.stderr
+    return [Ended(*json.loads(line)) for line in ran.stdout.splitlines()]
+
+
+def holds(name: str, ended: Ended, code: int, words: str) -> None:
+    """Fail unless a command ended as promised."""
+    assert ended.code == code, (name, ended)
+    assert "Traceback" not in ended.err, (name, ended.err)
+    assert ended.seconds < SECONDS, (name, ended.seconds)
+    assert ended.peak < MIB, (name, ended.peak)
+    assert "torch" not in ended.loaded, name
+    if code:
+        assert ended.out == "", name
+        assert len(ended.err.splitlines()) == 1, (name, ended.err)
+        assert ended.err.startswith("gancodec: "), (name, ended.err)
+        assert words in ended.err, (name, ended.err)
+
+
+def test_the_list_is_complete() -> None:
+    named = [promise.name for promise in promises() + promises(".gic")]
+    assert len(set(named)) == len(named) > 70
+    assert set(named) == {p.name for p in FOLDER.iterdir() if p.is_file()} - {"README.md"}
+    sizes = {path.name: path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
+    assert max(sizes.values()) < 20_000
+    assert sum(sizes.values()) < 300_000
+
+
+@needs_weights
+@pytest.mark.parametrize("command", ["decode", "verify", "info"])
+def test_gic_files(command: str, tmp_path: Path) -> None:
+    listed = promises(".gic")
+    inputs = [(command, FOLDER / promise.name) for promise in listed]
+    if command == "decode":
+        inputs = [(*words, "-o", tmp_path / f"{words[1].name}.png") for words in inputs]  # type: ignore[misc]
+    for promise, ended in zip(listed, in_one_process(inputs), strict=True):
+        code = promise.info if command == "info" else promise.code
+        assert code is not None
+        holds(promise.name, ended, code, "" if command == "info" else promise.words)
+    decoded = [f"{promise.name}.png" for promise in listed if promise.code == 0 and command == "decode"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(decoded)
+
+
+@needs_weights
+def test_pictures(tmp_path: Path) -> None:
+    listed = promises()
+    # The split codec reads them as the other one does, and needs no torch for those that are pictures.
+    how = ("--profile", "split", "--roi-box", "0,0,9,9")
+    commands = [("encode", FOLDER / p.name, "-o", tmp_path / f"{p.name}.gic", *how) for p in listed]
+    for promise, ended in zip(listed, in_one_process(commands), strict=True):
+        holds(promise.name, ended, promise.code, promise.words)
+    encoded = [f"{promise.name}.gic" for promise in listed if promise.code == 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(encoded)
+
+
+def test_headers_are_refused_before_anything_is_imported(tmp_path: Path) -> None:
+    """No numpy, no codec, no model for a file that its header gives away; and no torch for a picture."""
+    target = ("-o", tmp_path / "out.png")
+    for promise, ended in zip(
+        [p for p in promises(".gic") if p.name in HEADER_ONLY],
+        in_one_process(("decode", FOLDER / name, *target) for name in HEADER_ONLY),
+        strict=True,
+    ):
+        holds(promise.name, ended, 3, promise.words)
+        assert ended.loaded == [], promise.name
+    (picture,) = in_one_process([("encode", FOLDER / "pixels.png", "-o", tmp_path / "out.gic")])
+    holds("pixels.png", picture, 3, "--max-pixels")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["pixels-2-31.gic", "icc-bomb-7.gic", "split-nonsense.gic", "pixels.gif"])
+def test_in_a_process_of_its_own(name: str, tmp_path: Path) -> None:
+    command = "decode" if name.endswith(".gic") else "encode"
+    target = tmp_path / ("out.png" if command == "decode" else "out.gic")
+    ran = subprocess.run(
+        [sys.executable, "-m", "gancodec", command, str(FOLDER / name), "-o", str(target)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=120,
+    )
+    assert (ran.returncode, ran.stdout) == (3, b"")
+    assert len(ran.stderr.decode().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_pixels_are_read_where_they_are_allowed(run: Run) -> None:
+    """The limit is one of the user, not of the format."""
+    said = run("decode", FOLDER / "pixels-2-31.gic", "--max-pixels", 1 << 31, "-o", "-").err
+    assert "--max-pixels" not in said
+    assert "IMAGE" in said
+
+
+# --- files that are too large to keep
+
+
+def test_a_million_chunks(tmp_path: Path) -> None:
+    data = gic(SPLIT, split_image(), chunk(0xFE, b"") * 1_000_000)
+    (tmp_path / "million.gic").write_bytes(data)
+    for ended in in_one_process((command, tmp_path / "million.gic") for command in ("info", "verify", "decode")):
+        holds("million.gic", ended, 3, "65 unknown chunks")
+        assert ended.peak < 100
+
+
+def test_a_sparse_file_of_ten_gigabytes(tmp_path: Path) -> None:
+    """What no header allows is not read, from a file or from a pipe."""
+    path = tmp_path / "sparse.gic"
+    path.write_bytes(gic(SPLIT, split_image()))
+    os.truncate(path, 10 << 30)
+    commands = [(command, path) for command in ("info", "verify", "decode")]
+    for ended in in_one_process(commands):
+        holds("sparse", ended, 3, "longer than any with its header")
+        assert ended.seconds < 1
+        assert ended.peak < 100
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({PIPE_MEMORY},) * 2)\n"
+        "from gancodec.cli.app import main; main(['info', '-'])"
+    )
+    pipe = f"head -c 1000000000 '{path}' | '{sys.executable}' -c \"{code}\""
+    ran = subprocess.run(
+        ["sh", "-c", pipe], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60
+    )
+    assert ran.returncode == 3, ran.stderr
+    assert b"longer than any with its header" in ran.stderr
+
+
+def test_unknown_chunks_are_bounded_together() -> None:
+    """Few chunks, each within what the format's numbers hold, of more than they may have together."""
+    half = chunk(0xFE, bytes(spec.MAX_UNKNOWN_BYTES // 2))
+    container.read(gic(SPLIT, split_image(), half, half))
+    with pytest.raises(CorruptFile, match="more than may"):
+        container.read(gic(SPLIT, split_image(), half, half, chunk(0xFE, b"x")))
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    "name", ["two\nlines.gic", "\x1b[31mred\x1b[0m.gic", "-o.gic", "$(touch pwned).gic", "..%2f..%2fx.gic", "\x07.gic"]
+)
+def test_names_are_names(name: str, tmp_path: Path, run: Run) -> None:
+    """Line breaks, control sequences and shell words in a name do nothing but name the file."""
+    (tmp_path / name).write_bytes(b"junk")
+    for command in ("info", "verify", "decode"):
+        ran = run(command, tmp_path / name)
+        assert ran.code == 3
+        assert len(ran.err.splitlines()) == 1
+        assert ran.err.strip().isprintable()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_options_name_the_coders_there_are() -> None:
+    assert options.ENTROPY_CODERS == tuple(CODERS)
+    assert EncodeOptions().entropy in CODERS
+
+
+def test_formats_known_without_asking_are_those_that_are_written() -> None:
+    assert all(imageio.SUFFIX_FORMATS[suffix] == name for suffix, name in decode.FORMATS.items())
