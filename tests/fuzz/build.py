@@ -28,9 +28,9 @@ def deflated(raw: bytes, stated: int | None = None) -> bytes:
     return varint(len(raw) if stated is None else stated) + zlib.compress(raw, 9)
 
 
-def gic(header: Header, image: bytes, *chunks: bytes) -> bytes:
-    """A .gic file of an IMAGE chunk and the chunks given."""
-    return b"".join((pack(header), chunk(spec.IMAGE, image), *chunks, chunk(spec.END, b"")))
+def gic(header: Header, image: bytes, *chunks: bytes, tiles: bytes = b"") -> bytes:
+    """A .gic file of an IMAGE chunk, one of tiles before it, and the chunks given."""
+    return b"".join((pack(header), tiles, chunk(spec.IMAGE, image), *chunks, chunk(spec.END, b"")))
 
 
 def mended(data: bytes) -> bytes:

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from gancodec import container
+from gancodec import container, weights
 from gancodec.codec import Box, EncodeOptions, encode_picture
+from gancodec.codec.api import encode_with
+from gancodec.codec.tunable import TunableCodec
 from gancodec.container import spec
 from gancodec.entropy.huffman import HuffmanWriter
 from gancodec.entropy.levels import code_levels
 from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.models.config import LEVELS
-from gancodec.types import Picture
+from gancodec.types import Geometry, Picture
 from tests.fuzz import targets
 from tests.fuzz.build import chunk, deflated, gic
 from tests.tiny import picture
@@ -53,13 +55,30 @@ def _files() -> Iterator[bytes]:
             yield encode_picture(full, EncodeOptions(profile="split", inner=inner, roi_boxes=boxes)).data
 
 
+class Cut(TunableCodec):
+    """A codec that cuts small pictures into tiles."""
+
+    def tile_side(self, geometry: Geometry) -> int | None:
+        """The smallest that there is."""
+        return spec.TILE_SIDES[0]
+
+
+def _tiled() -> Iterator[bytes]:
+    """Files of pictures in two and in four tiles, with both coders."""
+    codec = Cut(weights.get(None), "cpu")
+    for height, width in ((20, 300), (260, 257)):
+        for entropy in ("range", "huffman"):
+            options = EncodeOptions(n=2.0, entropy=entropy)
+            yield encode_with(codec, Picture(picture(height, width, width)), options).data
+
+
 def profile() -> bytes:
     """An ICC profile."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def _container() -> Iterator[bytes]:
-    for data in _files():
+    for data in (*_files(), *_tiled()):
         yield from (b"\0" + data, b"\1" + data)
     unknown = (chunk(0xFE, b"future"), chunk(spec.XMP, deflated(XMP)))
     yield b"\1" + gic(targets.SPLIT, targets._split_image(), *unknown)
@@ -73,6 +92,17 @@ def _level_map() -> Iterator[bytes]:
             code_levels(writer, shape, LEVELS, levels)
             yield bytes((coder, shape[0] - 1, shape[1] - 1)) + writer.finish()
             yield bytes((2 + coder, shape[0] - 1, shape[1] - 1)) + levels.astype(np.uint8).tobytes()
+
+
+def _tiles() -> Iterator[bytes]:
+    for data in _tiled():
+        parsed = container.read(data)
+        header, layout = parsed.header, parsed.tiles
+        assert layout is not None
+        fields = bytes((header.width - 257, header.height - 1 >> 1, header.coder, header.level_shift))
+        packed = container.tiles.pack(layout)
+        yield fields + b"\0" + parsed.image
+        yield fields + bytes((1 + 2 * len(packed),)) + packed + parsed.image
 
 
 def _latents() -> Iterator[bytes]:
@@ -146,6 +176,7 @@ MAKERS = {
     "container": _container,
     "level_map": _level_map,
     "latents": _latents,
+    "tiles": _tiles,
     "metadata": _metadata,
     "pictures": _pictures,
     "split": _split,

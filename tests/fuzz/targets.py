@@ -24,7 +24,7 @@ from gancodec import container, imageio, weights
 from gancodec.codec import decode_bytes, encode_picture, read_symbols, verify_bytes
 from gancodec.codec.options import DecodeOptions
 from gancodec.codec.tunable import TunableCodec
-from gancodec.container import Header, spec
+from gancodec.container import Header, Tiles, spec
 from gancodec.container.header import varint
 from gancodec.entropy.coder import Coder
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
@@ -33,7 +33,7 @@ from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.entropy.tables import Tables
 from gancodec.errors import GicError
 from gancodec.models.config import LEVELS
-from gancodec.types import Picture
+from gancodec.types import Geometry, Picture
 from tests.fuzz.build import chunk, gic, jpeg_with, mended, mended_png, png_with, tiff_with, webp_with
 
 SECONDS = 2.0  # of processor time that an input may take
@@ -41,6 +41,7 @@ MIB = 512  # that it may add to the most memory that this process has ever had
 PIXELS = 1 << 16  # limit given to the readers
 FORMATS = ("png", "jpeg", "webp", "tiff")
 METADATA = ("icc", "exif", "xmp")
+TILED_PIXELS = 1 << 19  # the same for pictures in tiles
 SIZE = (8, 6)
 CODERS = (spec.CODER_RANGE, spec.CODER_HUFFMAN)
 CLASS_BITS = 16  # more than the class of a level map takes
@@ -154,6 +155,29 @@ def latents(data: bytes) -> None:
         picture = _run(decode_bytes, file)
         assert picture is not None
         assert picture.rgb.shape == (header.height, header.width, 3)
+
+
+def tiles(data: bytes) -> None:
+    """Any bytes as the streams of a picture in tiles, cut evenly or as other bytes say: refused as a whole, but for a
+    region perhaps that has no part in what is wrong."""
+    fields, rest = data[:5].ljust(5, b"\0"), data[5:]
+    info, cut = weights.find(None), spec.TILE_SIDES[0]
+    width, height, coder = cut + 1 + fields[0], 1 + 2 * fields[1], CODERS[fields[2] % 2]
+    header = Header(width, height, info.id, info.entropy_hash, spec.CODEC_TUNABLE, coder, 0, 0, fields[3] % 16)
+    body, image = rest[: fields[4] // 2], rest[fields[4] // 2 :]
+    if fields[4] % 2 == 0:
+        count = -(-width // cut) * -(-height // cut)
+        lengths = [len(rest) // count] * (count - 1)
+        body, image = container.tiles.pack(Tiles(cut, (*lengths, len(rest) - sum(lengths)))), rest
+    file = gic(header, image, tiles=chunk(spec.TILES, body))
+    parsed = _run(container.read, file, TILED_PIXELS)
+    symbols = _run(read_symbols, file, max_pixels=TILED_PIXELS)
+    assert parsed is not None or symbols is None
+    assert (symbols is None) == (_run(_verified, file) is None)
+    assert symbols is None or symbols.latents.shape[1:] == Geometry(width=width, height=height).latent
+    if fields[3] // 16 == 0 or symbols is not None:
+        part = _run(decode_bytes, file, DecodeOptions(region=(0, 0, 9, 9), reduce=1 << fields[0] % 4))
+        assert symbols is None or part is not None
 
 
 def _differs(header: Header, stream: bytes, choice: int, symbols: tuple[np.ndarray, ...]) -> None:  # type: ignore[type-arg]
@@ -301,6 +325,7 @@ TARGETS: dict[str, Target] = {
     "container": container_,
     "level_map": level_map,
     "latents": latents,
+    "tiles": tiles,
     "metadata": metadata,
     "pictures": pictures,
     "split": split,
