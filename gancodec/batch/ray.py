@@ -118,7 +118,8 @@ def _pass(
 ) -> Iterator[tuple[int, Outcome]]:
     """Outcomes of the jobs at `indices`, in tasks of `size`; tasks whose workers died too often are missing.
 
-    Reading takes no core: it waits for disks, and could not begin where the workers have them all.
+    Reading takes no core: it waits for disks, and could not begin where the workers have them all. A worker has one
+    task at a time, as Ray counts the death of a worker against every task that waits at it.
     """
     rows = [{"index": i, **jobs[i]._asdict()} for i in indices]
     tasks = -(-len(rows) // size)
@@ -131,7 +132,7 @@ def _pass(
             .map(
                 Converter,
                 fn_constructor_args=(task,),
-                compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+                compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
                 num_cpus=cluster.threads,
                 num_gpus=cluster.gpus or None,
                 max_restarts=-1,
