@@ -42,6 +42,7 @@ JPEG_EXIF_LIMIT = 65533
 JPEG_XMP_LIMIT = 65533 - 29
 JPEG_SIDE_LIMIT = 65500
 TIFF_STRIP = 1 << 20  # bytes
+STRIP_PIXELS = 1 << 20  # that are turned into an array at a time
 OPAQUE = 255
 _PILLOW = threading.Lock()  # over the state of Pillow and of `warnings`, both global to the process
 # The property as attribute or as element.
@@ -156,11 +157,22 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     xmp = XMP_ORIENTATION.sub(rb"\g<1>1", _xmp(image) or b"") or None
     told = ("ICC profile", icc), ("EXIF", _exif(image, stored_exif, orientation, notices)), ("XMP", xmp)
     icc, exif_block, xmp = (_within_limit(*pair, notices) for pair in told)
-    rgb = np.asarray(converted.convert("RGB"))
-    alpha = np.asarray(converted.getchannel("A")) if converted.mode == "RGBA" else None
-    if alpha is not None and (alpha == OPAQUE).all():
-        alpha = None
-    return Picture(np.ascontiguousarray(rgb), alpha, icc, exif_block, xmp, tuple(notices))
+    rgb, alpha = _arrays(converted)
+    return Picture(rgb, alpha, icc, exif_block, xmp, tuple(notices))
+
+
+def _arrays(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Pixels of an RGB or RGBA image, and its alpha unless that is opaque; in strips, or Pillow would hold all of them
+    two times more."""
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    alpha = np.empty(rgb.shape[:2], np.uint8) if image.mode == "RGBA" else None
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb[top : top + rows] = np.asarray(strip.convert("RGB"))
+        if alpha is not None:
+            alpha[top : top + rows] = np.asarray(strip.getchannel("A"))
+    return rgb, None if alpha is None or (alpha == OPAQUE).all() else alpha
 
 
 def _coding(image: Image.Image) -> tuple[int, int] | None:

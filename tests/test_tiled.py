@@ -3,6 +3,10 @@ their tiles."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancodec import container, weights
+from gancodec import container, imageio, weights
 from gancodec.codec import (
     DecodeOptions,
     EncodeOptions,
@@ -29,6 +33,7 @@ from gancodec.container import Container, Tiles, spec
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 from gancodec.tiling import Area
 from gancodec.types import Geometry, Picture
+from tests.conftest import Run
 from tests.tiny import picture
 
 HEIGHT, WIDTH, SIDE = 530, 700, 256  # 3 x 3 tiles, the last ones cut
@@ -201,6 +206,51 @@ def test_wrong_views_are_refused(source: Picture, options: dict[str, object]) ->
     data = encode_picture(Picture(source.rgb), EncodeOptions(n=2.0)).data
     with pytest.raises(UsageError):
         decode_bytes(data, DecodeOptions(**options))  # type: ignore[arg-type]
+
+
+def test_the_command_line_decodes_regions_and_thumbnails(source: Picture, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "large.gic"
+    path.write_bytes(encode_picture(source, EncodeOptions(n=-1.0)).data)
+    target = tmp_path / "part.png"
+    assert run("decode", path, "-o", target, "--region", "100,300,257,99", "--scale", "1/4").code == 0
+    found = imageio.load(str(target))
+    expected = decode_bytes(path.read_bytes(), DecodeOptions(region=(100, 300, 257, 99), reduce=4))
+    assert np.array_equal(found.rgb, expected.rgb)
+    assert np.array_equal(found.alpha, expected.alpha)  # type: ignore[arg-type]
+    for words in (["--region", "700,0,5,5"], ["--region", "1,2,3"], ["--region", "0,0,5,5:1"], ["--scale", "1/3"]):
+        ran = run("decode", path, "-o", tmp_path / "none.png", *words)
+        assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    assert run("decode", path, "-o", tmp_path / "none.png", "--scale", "8").code == 2
+    assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_progress_of_one_large_picture_is_shown_on_a_terminal(source: Picture, tmp_path: Path) -> None:
+    path = tmp_path / "large.gic"
+    path.write_bytes(encode_picture(Picture(source.rgb), EncodeOptions(n=1.0)).data)
+    code = (
+        "import sys\nfrom gancodec.cli.app import main\nfrom gancodec.codec import network\n"
+        "network.TILE = 256\nmain(sys.argv[1:])"
+    )
+    shown = {}
+    for words in ([], ["-q"]):
+        ours, theirs = os.openpty()
+        command = [sys.executable, "-c", code, "decode", str(path), "-o", str(tmp_path / "large.png"), "-f", *words]
+        subprocess.run(command, stderr=theirs, check=True, timeout=120)
+        os.close(theirs)
+        shown[bool(words)] = _drained(ours)
+    assert "9/9" in shown[False]
+    assert shown[True] == ""
+
+
+def _drained(descriptor: int) -> str:
+    """All that was written to a terminal whose other end is closed."""
+    parts = []
+    with contextlib.suppress(OSError):  # how Linux tells the end
+        while part := os.read(descriptor, 1 << 16):
+            parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts).decode()
 
 
 @settings(max_examples=200)

@@ -23,6 +23,7 @@ from gancodec.errors import GicError, UnreadablePicture
 if TYPE_CHECKING:
     from gancodec.codec.api import Encoded
     from gancodec.codec.options import DecodeOptions, EncodeOptions
+    from gancodec.codec.view import Progress
 
 FAILED = 1
 Record = dict[str, Any]
@@ -71,7 +72,7 @@ def failure(job: Job, error: BaseException) -> Outcome:
     return Outcome(record, "".join(traceback.format_exception(error)).rstrip())
 
 
-def run(job: Job, task: Task, content: bytes | None = None) -> Outcome:
+def run(job: Job, task: Task, content: bytes | None = None, progress: Progress | None = None) -> Outcome:
     """Read, convert and write one input. Every error but a closed standard output becomes a record.
 
     Parameters
@@ -80,6 +81,8 @@ def run(job: Job, task: Task, content: bytes | None = None) -> Outcome:
     task : Task
     content : bytes, optional
         The input where it has been read already.
+    progress : callable, optional
+        Told of the tiles of a picture that are done.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def run(job: Job, task: Task, content: bytes | None = None) -> Outcome:
             if job.known and record["sha256"] == job.known:
                 return Outcome({**record, "skipped": True})
             stream.seek(0)
-            data, facts = _convert(stream, task, record["source_bytes"])
+            data, facts = _convert(stream, task, record["source_bytes"], progress)
         files.write(job, data, task.saving)
         record |= facts
     except BrokenPipeError:  # nobody reads our output any more: no failure of this input
@@ -159,21 +162,23 @@ def _sha256(stream: BinaryIO) -> str | None:
     return digest.hexdigest()
 
 
-def _convert(stream: BinaryIO, task: Task, source_bytes: int) -> tuple[bytes, Record]:
+def _convert(stream: BinaryIO, task: Task, source_bytes: int, progress: Progress | None) -> tuple[bytes, Record]:
     """Bytes of the output, and what the record says of it."""
     from gancodec.codec.options import EncodeOptions
 
     if isinstance(task.options, EncodeOptions):
-        return _encode(stream, task.options, source_bytes)
-    return _decode(stream, task.options, task.kind)
+        return _encode(stream, task.options, source_bytes, progress)
+    return _decode(stream, task.options, task.kind, progress)
 
 
-def _encode(stream: BinaryIO, options: EncodeOptions, source_bytes: int) -> tuple[bytes, Record]:
+def _encode(
+    stream: BinaryIO, options: EncodeOptions, source_bytes: int, progress: Progress | None
+) -> tuple[bytes, Record]:
     from gancodec import imageio
     from gancodec.codec.api import encode_picture
 
     picture = imageio.load(stream, options.max_pixels)
-    coded = encode_picture(picture, options)
+    coded = encode_picture(picture, options, progress=progress)
     split = options.profile == "split"
     height, width = picture.rgb.shape[:2]
     return coded.data, {
@@ -190,12 +195,12 @@ def _encode(stream: BinaryIO, options: EncodeOptions, source_bytes: int) -> tupl
     }
 
 
-def _decode(stream: BinaryIO, options: DecodeOptions, kind: str) -> tuple[bytes, Record]:
+def _decode(stream: BinaryIO, options: DecodeOptions, kind: str, progress: Progress | None) -> tuple[bytes, Record]:
     from gancodec import imageio
     from gancodec.codec.api import decode_bytes
 
     data = stream.read()
-    picture = decode_bytes(data, options)
+    picture = decode_bytes(data, options, progress)
     target = io.BytesIO()
     notices = imageio.save(picture, target, kind)
     height, width = picture.rgb.shape[:2]

@@ -12,6 +12,7 @@ import typer
 from gancodec.batch import job as work
 from gancodec.batch.job import Task
 from gancodec.cli import convert, decode, encode, files, options
+from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
 MANIFEST = "manifest.jsonl"
@@ -115,7 +116,7 @@ def batch(
         suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
     run = convert.Run(report, task, show, log, resume=True)
     plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder)
-    raise typer.Exit(run(plan, start(task)))
+    raise typer.Exit(run(plan, start(report, task)))
 
 
 def _refuse(given: dict[str, object], backwards: bool) -> None:
@@ -126,12 +127,12 @@ def _refuse(given: dict[str, object], backwards: bool) -> None:
 
 def _engine(
     name: str, address: str | None, jobs: int, threads: int | None, gpus: float, retries: int
-) -> Callable[[Task], convert.Start]:
+) -> Callable[[Report, Task], convert.Start]:
     """What starts the engine for a task; UsageError for options that do not go with it."""
     if name == "local":
         if address is not None or gpus:
             raise UsageError("--address and --gpus are for --engine ray")
-        return lambda task: convert.local_engine(task, work.run, jobs, threads, retries)
+        return lambda report, task: convert.local_engine(report, task, work.run, jobs, threads, retries)
     if address is not None and not jobs:
         raise UsageError("--address: say with --jobs how many workers the cluster is to run")
     from gancodec.batch import local, ray
@@ -140,4 +141,4 @@ def _engine(
     share = threads or (local.share(workers) if address is None else 1)
     cluster = ray.Cluster(address or "local", workers, share, gpus, retries)
     ray.load()
-    return lambda task: lambda inputs: lambda todo: ray.run(todo, task, cluster)
+    return lambda _, task: lambda inputs: lambda todo: ray.run(todo, task, cluster)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 
 from gancodec.batch import local, manifest
@@ -16,14 +16,13 @@ from gancodec.errors import UsageError
 
 Engine = Callable[[Iterable[Job]], local.Outcomes]
 Start = Callable[[int], Engine]  # with the number of inputs
+Work = Callable[..., Outcome]  # of a job, a task, and `progress`
 Show = Callable[[Record, Report], None]
 COLUMNS = ("done", "skipped", "failed", "before", "after", "mean bpp", "seconds", "pictures/s")
 
 
-def local_engine(
-    task: Task, work: Callable[[Job, Task], Outcome], jobs: int, threads: int | None, retries: int = 0
-) -> Start:
-    """On this machine: `work` in this process, or worker processes.
+def local_engine(report: Report, task: Task, work: Work, jobs: int, threads: int | None, retries: int = 0) -> Start:
+    """On this machine: `work` in this process, with a progress bar for a single large picture, or worker processes.
 
     `jobs` is the number of workers, 0 for one for each core; `threads` are of each, None for what suits the cores.
     """
@@ -31,10 +30,17 @@ def local_engine(
     def engine(inputs: int) -> Engine:
         workers = min(jobs or local.cores(), inputs)
         if workers <= 1:
-            return lambda todo: (work(job, task) for job in todo)
+            return lambda todo: _here(todo, task, work, report if inputs == 1 else None)
         return lambda todo: local.run(todo, task, workers, threads or local.share(workers), retries)
 
     return engine
+
+
+def _here(todo: Iterable[Job], task: Task, work: Work, report: Report | None) -> local.Outcomes:
+    for job in todo:
+        with nullcontext() if report is None else report.tiles() as told:
+            outcome = work(job, task, progress=told)
+        yield outcome
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +15,25 @@ from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
+if TYPE_CHECKING:
+    from gancodec.codec.view import Progress
+
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 FORMATS = {suffix: name for name, suffix in SUFFIXES.items()}  # those that need not be asked from imageio, and numpy
 
 FormatOption = Annotated[
     options.Format | None,
     typer.Option("--format", help="Picture format; else by the name of the output, else PNG."),
+]
+Region = Annotated[
+    str | None,
+    typer.Option("--region", metavar="X,Y,W,H", help="Decode this part only, in pixels; cut to the picture."),
+]
+Scale = Annotated[
+    int,
+    typer.Option(
+        "--scale", parser=options.parse_scale, metavar="1/2|1/4|1/8", help="A smaller picture.", show_default=False
+    ),
 ]
 
 
@@ -30,6 +43,8 @@ def decode(
     folder: options.Folder = None,
     picture_format: FormatOption = None,
     realism: options.Realism = None,
+    region: Region = None,
+    scale: Scale = 1,
     model: options.Model = None,
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,
@@ -47,6 +62,8 @@ def decode(
 
     A decoded picture may contain detail that the model synthesised and the original did not have: --realism 0 keeps
     that least, --realism 1 looks most natural. The same file, realism and machine give the same pixels.
+
+    --region and --scale decode a part of it or a thumbnail, in less time and memory than the whole.
     """
     saving = files.Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
@@ -55,10 +72,11 @@ def decode(
     options.set_threads(threads)
     from gancodec.codec.options import DecodeOptions
 
-    task = Task(DecodeOptions(model, device, realism, max_pixels), saving, kind)
+    box = None if region is None else options.parse_region(region)
+    task = Task(DecodeOptions(model, device, realism, max_pixels, box, scale), saving, kind)
     run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder)
-    raise typer.Exit(run(plan, convert.local_engine(task, decode_one, jobs, threads)))
+    raise typer.Exit(run(plan, convert.local_engine(report, task, decode_one, jobs, threads)))
 
 
 def format_of(output: str | None, asked: options.Format | None) -> str:
@@ -81,9 +99,9 @@ def _format_for(output: str, suffix: str) -> str:
     return imageio.format_for(output)
 
 
-def decode_one(job: Job, task: Task) -> Outcome:
+def decode_one(job: Job, task: Task, progress: Progress | None = None) -> Outcome:
     """Decode one file in this process."""
-    return work.run(job, task)
+    return work.run(job, task, progress=progress)
 
 
 def show(record: Record, report: Report) -> None:

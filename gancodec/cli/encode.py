@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -13,6 +13,9 @@ from gancodec.cli import convert, files, options
 from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from gancodec.codec.view import Progress
 
 Bpp = Annotated[
     float | None,
@@ -105,7 +108,7 @@ def encode(
     task = Task(chosen, saving)
     run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
-    raise typer.Exit(run(plan, convert.local_engine(task, encode_one, jobs, threads)))
+    raise typer.Exit(run(plan, convert.local_engine(report, task, encode_one, jobs, threads)))
 
 
 class Rate(TypedDict):
@@ -123,9 +126,9 @@ def rate_of(bpp: float | None, size: int | None, n: float | None) -> Rate:
     return {"bpp": bpp, "size": size, "n": n}
 
 
-def encode_one(job: Job, task: Task) -> Outcome:
+def encode_one(job: Job, task: Task, progress: Progress | None = None) -> Outcome:
     """Encode one picture in this process."""
-    return work.run(job, task)
+    return work.run(job, task, progress=progress)
 
 
 def show(record: Record, report: Report) -> None:

@@ -65,6 +65,23 @@ def parse_jobs(text: str | int) -> int:
     return 0 if text == "auto" else int(text)
 
 
+def parse_scale(text: str | int) -> int:
+    """What a side is divided by: 2 for ``1/2``; 1, 2, 4 or 8."""
+    match = re.fullmatch(r"(?:1/)?([1248])", str(text).strip())
+    if match is None or str(text).strip() in ("2", "4", "8"):
+        raise typer.BadParameter(f"{text!r} is not 1/2, 1/4 or 1/8")
+    return int(match[1])
+
+
+def parse_region(text: str) -> Box:
+    """X,Y,W,H; UsageError for anything else, a level included."""
+    from gancodec.codec.options import parse_box
+
+    if ":" in text:
+        raise UsageError(f"region {text}: X,Y,W,H without a level")
+    return parse_box(text)
+
+
 def parse_strip(text: str) -> tuple[str, ...]:
     """Names of the metadata to leave out, from nothing, ``all``, ``exif``, ``xmp``, or ``exif,xmp``."""
     names = [name.strip().lower() for name in text.split(",")] if text else []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gancodec.batch.files import writing_standard_output
@@ -148,11 +149,32 @@ class Report:
         Console(stderr=True).print(drawn)
 
     @contextmanager
+    def tiles(self) -> Iterator[Callable[[int, int], None]]:
+        """A progress bar of the tiles of one picture, once there are several; call it with those done, and all."""
+        with ExitStack() as stack:
+            bars: list[Callable[[int], None]] = []
+
+            def told(done: int, total: int) -> None:
+                if self.quiet or total < 2 or not sys.stderr.isatty():
+                    return
+                if not bars:
+                    bars.append(stack.enter_context(self._bar(total)))
+                bars[0](done)
+
+            yield told
+
+    @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[], None]]:
         """A progress bar on a terminal; call what it gives after each input."""
         if self.quiet or total < 2 or not sys.stderr.isatty():
             yield lambda: None
             return
+        with self._bar(total) as completed:
+            count = itertools.count(1)
+            yield lambda: completed(next(count))
+
+    @contextmanager
+    def _bar(self, total: int) -> Iterator[Callable[[int], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -160,7 +182,7 @@ class Report:
         with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=self._console) as bar:
             task = bar.add_task("", total=total)
             try:
-                yield lambda: bar.advance(task)
+                yield lambda done: bar.update(task, completed=done)
             finally:
                 self._console = None
 
