@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import NamedTuple, NoReturn
@@ -224,6 +225,7 @@ def _no_interruption() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
+    resource_tracker.ensure_running()  # what starts it, as the first worker would, lets SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -234,6 +236,7 @@ def _no_interruption() -> Iterator[None]:
 def _serve(link: Connection, task: Task) -> None:
     """The life of a worker; it ends with its parent, whose end of the pipe closes then."""
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):  # its parent has gone, or has no more use for it
         while True:
             asked, content = link.recv()
