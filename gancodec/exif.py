@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, NamedTuple
 Order = Literal["<", ">"]  # as `struct` has it
 
 PREFIX = b"Exif\0\0"  # as JPEG has it; the other formats start at the TIFF header behind it
+HEADER = 8  # bytes of the TIFF header: byte order, 42, and the place of the first directory
 LIMIT = 1 << 22  # bytes of EXIF: what a .gic file may hold
 WIDTH, HEIGHT, ORIENTATION = 0x0100, 0x0101, 0x0112
 THUMBNAIL, STRIPS = (0x0201, 0x0202), 0x0111  # place and size of a JPEG file; places of plain pixels
@@ -215,7 +216,7 @@ def to_tiff(raw: bytes) -> tuple[bytes, Order, Directory]:
     """
     body = raw.removeprefix(PREFIX)
     order = order_of(body)
-    if order is None:
+    if order is None or len(body) < HEADER:
         raise ValueError("EXIF without a TIFF header")
     tags = read_directory(io.BytesIO(body), _long(body, 4, order), order, STORAGE)
     for tag in (CAMERA, PLACE):

@@ -283,10 +283,12 @@ def _segments(image: Image.Image) -> Iterator[str]:
             yield next(known, marker)
 
 
-def _upright(picture: Picture) -> Picture:
+def _upright(picture: Picture, notices: list[str]) -> Picture:
     """With orientations of 1: a hostile file may hold others, and viewers would turn the picture once more."""
-    block = picture.exif and (exif.upright(picture.exif) or picture.exif)
-    return replace(picture, exif=block, xmp=picture.xmp and XMP_ORIENTATION.sub(rb"\g<1>1", picture.xmp))
+    block = picture.exif and exif.upright(picture.exif)
+    if picture.exif and not block:
+        notices.append("EXIF is damaged: dropped")
+    return replace(picture, exif=block or None, xmp=picture.xmp and XMP_ORIENTATION.sub(rb"\g<1>1", picture.xmp))
 
 
 def to_image(picture: Picture) -> Image.Image:
@@ -321,7 +323,7 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
         What the format could not hold, one line each.
     """
     notices: list[str] = []
-    picture = _upright(picture)
+    picture = _upright(picture, notices)
     if format == "tiff":
         _save_tiff(picture, target, notices)
         return tuple(notices)

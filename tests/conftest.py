@@ -96,7 +96,7 @@ class FakeCodec:
         self.error: BaseException | None = None
         self.image = b"coded"
 
-    def encode_picture(self, picture: Picture, options: api.EncodeOptions) -> api.Encoded:
+    def encode_picture(self, picture: Picture, options: api.EncodeOptions, **_: object) -> api.Encoded:
         """A container around `image`; targets up to 0.01 bpp are out of reach."""
         self.encoded.append(options)
         if self.error is not None:
@@ -108,7 +108,7 @@ class FakeCodec:
         data = make_gic(width, height, self.image, n=round(1000 * (options.n or 0.0)))
         return api.Encoded(data, options.n or 0.0, 8 * len(data) / (width * height), 3, hit, picture.notices)
 
-    def decode_bytes(self, data: bytes, options: api.DecodeOptions) -> Picture:
+    def decode_bytes(self, data: bytes, options: api.DecodeOptions, *_: object) -> Picture:
         """A gray picture of the size that the header states."""
         self.decoded.append(options)
         if self.error is not None:
