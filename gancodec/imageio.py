@@ -286,9 +286,19 @@ def _segments(image: Image.Image) -> Iterator[str]:
 def _upright(picture: Picture, notices: list[str]) -> Picture:
     """With orientations of 1: a hostile file may hold others, and viewers would turn the picture once more."""
     block = picture.exif and exif.upright(picture.exif)
-    if picture.exif and not block:
+    if picture.exif and (not block or _turns(block)):
         notices.append("EXIF is damaged: dropped")
-    return replace(picture, exif=block or None, xmp=picture.xmp and XMP_ORIENTATION.sub(rb"\g<1>1", picture.xmp))
+        block = None
+    return replace(picture, exif=block, xmp=picture.xmp and XMP_ORIENTATION.sub(rb"\g<1>1", picture.xmp))
+
+
+def _turns(block: bytes) -> bool:
+    """Does Pillow find an orientation all the same? It reads directories from places where there cannot be any."""
+    tags = Image.Exif()
+    with _PILLOW, warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        tags.load(block)
+    return bool(tags.get(exif.ORIENTATION, 1) != 1)
 
 
 def to_image(picture: Picture) -> Image.Image:
