@@ -300,7 +300,7 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
     """
     notices: list[str] = []
     # Orientations are 1 by the format, but a hostile file may hold others, and viewers would turn the picture again.
-    exif, xmp = _upright_exif(picture.exif, []) or picture.exif, picture.xmp and _upright_xmp(picture.xmp)
+    exif, xmp = _upright_exif(picture.exif, notices), picture.xmp and _upright_xmp(picture.xmp)
     picture = replace(picture, exif=exif, xmp=xmp)
     image = to_image(picture)
     image.info.clear()

@@ -500,7 +500,7 @@ def test_jpeg_lays_transparency_over_white() -> None:
 
 
 def test_metadata_too_long_for_jpeg() -> None:
-    long = Picture(RGB, None, ICC * 40, b"Exif\0\0" + bytes(70_000), b"<x>" + b" " * 70_000 + b"</x>")
+    long = Picture(RGB, None, ICC * 40, b"Exif\0\0MM\0*" + bytes(70_000), b"<x>" + b" " * 70_000 + b"</x>")
     again, notices, _ = written(long, "jpeg")
     assert notices == ("EXIF is too long for JPEG: dropped", "XMP is too long for JPEG: dropped")
     assert (again.icc, again.exif, again.xmp) == (ICC * 40, None, None)
