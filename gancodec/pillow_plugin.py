@@ -65,6 +65,8 @@ class GicImageFile(ImageFile.ImageFile):
     _start = 0  # of the file in its stream
     _pending = False  # pixels are in the file still
     _decode_options: DecodeOptions | None = None
+    _whole = (0, 0)  # width and height of the picture in the file
+    _reduce = 1  # pixels a side that `draft` makes one of
 
     def _open(self) -> None:
         """Read header and metadata; UnidentifiedImageError, which is an OSError, with what is wrong."""
@@ -80,7 +82,7 @@ class GicImageFile(ImageFile.ImageFile):
             metadata = peek_metadata(stream, self._start + length, header)
         except GicError as error:  # Pillow would drop the words of a SyntaxError
             raise UnidentifiedImageError(f"damaged or unsupported .gic file: {error}") from error
-        self._size = header.width, header.height
+        self._size = self._whole = header.width, header.height
         self._mode = "RGBA" if metadata.alpha else "RGB"
         self._pending = True
         info = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": _dpi_of(metadata.exif)}
@@ -101,12 +103,41 @@ class GicImageFile(ImageFile.ImageFile):
     def decode_options(self, options: DecodeOptions | None) -> None:
         if not self._pending:
             raise ValueError("the picture is decoded already: open it again to decode it otherwise")
+        self._size, self._reduce = self._shown(options), 1
         self._decode_options = options
+
+    def _shown(self, options: DecodeOptions | None) -> tuple[int, int]:
+        """Size of the picture that `options` ask for; ValueError for a region outside of it."""
+        if options is None:
+            return self._whole
+        from gancodec.codec.view import view_of
+        from gancodec.types import Geometry
+
+        try:
+            cells = view_of(options, Geometry(*self._whole)).cells
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return cells.right - cells.left, cells.bottom - cells.top
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[float, float, float, float]] | None:
+        """Have the picture decoded at 1/2, 1/4 or 1/8, the least that is not smaller than `size`, as ``thumbnail`` asks
+        before it reduces the rest; modes are left as they are. None where nothing changes."""
+        asked = self._decode_options
+        if not self._pending or size is None or self._reduce != 1 or (asked and (asked.region or asked.reduce != 1)):
+            return None
+        fitting = [step for step in (2, 4, 8) if self.width // step >= size[0] and self.height // step >= size[1]]
+        if not fitting:
+            return None
+        width, height, self._reduce = self.width, self.height, max(fitting)
+        self._size = -(-width // self._reduce), -(-height // self._reduce)
+        return self.mode, (0, 0, width / self._reduce, height / self._reduce)
 
     def verify(self) -> None:
         """Check structure and every checksum without decoding, and close the file; OSError where it is damaged."""
         try:
-            read_container(self._read(), max_pixels=self.width * self.height)  # which `_open` has checked
+            read_container(self._read(), max_pixels=self._whole[0] * self._whole[1])  # which `_open` has checked
         except GicError as error:
             raise OSError(str(error)) from error
         super().verify()
@@ -121,9 +152,11 @@ class GicImageFile(ImageFile.ImageFile):
             from gancodec import imageio
             from gancodec.codec import api
 
-            data = self._read()
+            data, options = self._read(), self._decode_options or api.DecodeOptions()
+            if self._reduce != 1:
+                options = replace(options, reduce=self._reduce)
             try:
-                image = imageio.to_image(api.decode_bytes(data, self._decode_options or api.DecodeOptions()))
+                image = imageio.to_image(api.decode_bytes(data, options))
             except UsageError as error:
                 raise ValueError(str(error)) from error
             except GicError as error:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from gancodec import DecodeOptions, EncodeOptions, container, pillow_plugin, weights
+from gancodec import DecodeOptions, EncodeOptions, container, imageio, pillow_plugin, weights
 from gancodec.codec import api
 from gancodec.container import Container, Header, spec
 from gancodec.container.header import pack, varint
@@ -470,6 +470,43 @@ def test_pickling_copying_and_editing(full: bytes) -> None:
     image.thumbnail((20, 20))
     assert image.size == (20, 14)
     assert image.resize((5, 5)).mode == "RGBA"
+
+
+@pytest.mark.parametrize(("asked", "step"), [((16, 10), 2), ((40, 30), 1), ((3, 3), 8)]  # it asks for twice the size)
+def test_thumbnails_decode_no_more_than_they_need(
+    full: bytes, asked: tuple[int, int], step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    decode = api.decode_bytes
+    monkeypatch.setattr(api, "decode_bytes", lambda data, options: seen.append(options.reduce) or decode(data, options))
+    image = Image.open(io.BytesIO(full))
+    expected = image.size
+    image.thumbnail(asked)
+    assert seen == [step]
+    assert max(image.size) <= max(asked)
+    assert image.size[0] / image.size[1] == pytest.approx(expected[0] / expected[1], rel=0.35)
+
+
+def test_drafts(full: bytes) -> None:
+    image = Image.open(io.BytesIO(full))
+    width, height = image.size
+    assert image.draft(None, (width, height)) is None
+    assert image.draft("L", (width // 2, height // 2)) == ("RGBA", (0, 0, width / 2, height / 2))
+    assert image.size == (-(-width // 2), -(-height // 2))
+    assert image.draft(None, (1, 1)) is None, "once is enough"
+    assert image.tobytes() == imageio.to_image(api.decode_bytes(full, api.DecodeOptions(reduce=2))).tobytes()
+    assert image.draft(None, (1, 1)) is None
+
+
+def test_regions(full: bytes) -> None:
+    image = Image.open(io.BytesIO(full))
+    image.decode_options = api.DecodeOptions(region=(5, 3, 20, 11), reduce=2)
+    assert image.size == (11, 6)
+    assert image.draft(None, (1, 1)) is None
+    with pytest.raises(ValueError, match="lies outside"):
+        image.decode_options = api.DecodeOptions(region=(5000, 3, 20, 11))
+    image.load()
+    assert image.tobytes() == imageio.to_image(api.decode_bytes(full, image.decode_options)).tobytes()
 
 
 def test_threads(full: bytes) -> None:
