@@ -472,7 +472,7 @@ def test_pickling_copying_and_editing(full: bytes) -> None:
     assert image.resize((5, 5)).mode == "RGBA"
 
 
-@pytest.mark.parametrize(("asked", "step"), [((16, 10), 2), ((40, 30), 1), ((3, 3), 8)]  # it asks for twice the size)
+@pytest.mark.parametrize(("asked", "step"), [((16, 10), 2), ((40, 30), 1), ((3, 3), 8)])  # it asks for twice the size
 def test_thumbnails_decode_no_more_than_they_need(
     full: bytes, asked: tuple[int, int], step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
