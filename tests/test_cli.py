@@ -38,7 +38,7 @@ FLAGS = {
         "--jobs/-j", "--manifest",
         "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--profile", "--inner", "--factor",
     },
-    "decode": WRITING | {"--format", "--realism", "--jobs/-j", "--manifest"},
+    "decode": WRITING | {"--format", "--realism", "--region", "--scale", "--jobs/-j", "--manifest"},
     "batch": READING | (EMPHASIS - {"--roi", "--roi-box"}) | {
         "--dir/-d", "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--decode", "--format", "--realism",
         "--model", "--device", "--engine", "--address", "--jobs/-j", "--threads", "--gpus", "--retries", "--manifest",
@@ -714,7 +714,7 @@ def test_every_kind_of_damage_is_refused(tmp_path: Path, photo: Path) -> None:
 def test_warnings_of_the_library_are_one_line(
     run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encode_picture(picture: Picture, options: api.EncodeOptions) -> api.Encoded:
+    def encode_picture(picture: Picture, options: api.EncodeOptions, **_: object) -> api.Encoded:
         warnings.warn("out of GPU memory:\ngoing on with the CPU", RuntimeWarning, stacklevel=1)
         return fake_codec.encode_picture(picture, options)
 

@@ -39,7 +39,7 @@ pytestmark = [
 def test_rate_and_quality(bpp: float, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     analyse = TunableCodec.analyse
-    monkeypatch.setattr(TunableCodec, "analyse", lambda self, rgb: runs.append(1) or analyse(self, rgb))
+    monkeypatch.setattr(TunableCodec, "analyse", lambda self, *given: runs.append(1) or analyse(self, *given))
     quality = []
     for path in KODAK:
         picture = imageio.load(path)
