@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+STRIP_PIXELS = 1 << 20
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 GRAY = ("1", "L", "LA", "La", "F", *SIXTEEN_BIT)
 DEEP = "more than 8 bits per sample: reduced to 8"
@@ -67,24 +69,41 @@ def _plain(image: Image.Image, notices: list[str]) -> Image.Image:
     has_alpha = mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info
     if mode == "La":
         image = image.convert("LA")  # Pillow has no direct way
-    return image.convert("RGBA" if has_alpha else "RGB")
+    wanted = "RGBA" if has_alpha else "RGB"
+    return image if mode == wanted and "transparency" not in image.info else image.convert(wanted)
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit gray by its full range; 32-bit and float by theirs, as nothing says what white is."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        finite = values[np.isfinite(values)]
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-        low, high = (0.0, 1.0) if 0 <= low and high <= 1 else (low, max(high, low + 1e-9))
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    else:
-        low, high = 0.0, 65535.0 if values.max() <= 65535 else float(values.max())
-    scaled = Image.fromarray(np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8))
-    if "transparency" not in image.info:
-        return scaled.convert("RGB")
-    opaque = Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
-    return Image.merge("RGBA", (scaled, scaled, scaled, opaque))
+    """16-bit gray by its full range; 32-bit and float by theirs, as nothing says what white is. In strips: real numbers
+    take eight bytes a pixel."""
+    low, high = _range(image)
+    clear = image.info.get("transparency")
+    scaled, opaque = Image.new("L", image.size), None if clear is None else Image.new("L", image.size)
+    for top, strip in strips(image):
+        values = np.nan_to_num(np.asarray(strip).astype(np.float64), nan=low, posinf=high, neginf=low)
+        levels = np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8)
+        scaled.paste(Image.fromarray(levels), (0, top))
+        if opaque is not None:
+            opaque.paste(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)), (0, top))
+    return scaled.convert("RGB") if opaque is None else Image.merge("RGBA", (scaled, scaled, scaled, opaque))
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
+    """What becomes black and white."""
+    if image.mode != "F":
+        return 0.0, max(65535.0, *(float(np.asarray(strip).max()) for _, strip in strips(image)))
+    values = (np.asarray(strip).astype(np.float64) for _, strip in strips(image))
+    finite = (part[np.isfinite(part)] for part in values)
+    bounds = [(float(part.min()), float(part.max())) for part in finite if part.size]
+    low, high = min((b[0] for b in bounds), default=0.0), max((b[1] for b in bounds), default=1.0)
+    return (0.0, 1.0) if 0 <= low and high <= 1 else (low, max(high, low + 1e-9))
+
+
+def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Parts of some rows each, with the place of the first: as arrays, large pictures are to be held in parts only."""
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _from_gray(image: Image.Image, icc: bytes) -> Image.Image | None:

@@ -42,9 +42,9 @@ JPEG_EXIF_LIMIT = 65533
 JPEG_XMP_LIMIT = 65533 - 29
 JPEG_SIDE_LIMIT = 65500
 TIFF_STRIP = 1 << 20  # bytes
-STRIP_PIXELS = 1 << 20  # that are turned into an array at a time
 OPAQUE = 255
-_PILLOW = threading.Lock()  # over the state of Pillow and of `warnings`, both global to the process
+# Over the state of Pillow and of `warnings`, both global to the process. A picture may hold another: split files do.
+_PILLOW = threading.RLock()
 # The property as attribute or as element.
 XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([1-8])""")
 KEPT_TEXTS = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type xmp", "Raw profile type APP1")
@@ -116,8 +116,11 @@ def _hush() -> None:
 
 @contextmanager
 def _pillow_limit(max_pixels: int) -> Iterator[None]:
-    """Pillow refuses, from within its decoders, twice what it is set to; make that our limit while we hold the lock."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, -(-max_pixels // 2)
+    """Pillow refuses, from within its decoders, twice what it is set to; make that our limit, where it is larger, while
+    we hold the lock. A smaller one, which `from_image` keeps, would meet other threads that use Pillow."""
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None:
+        Image.MAX_IMAGE_PIXELS = max(before, -(-max_pixels // 2))
     try:
         yield
     finally:
@@ -145,8 +148,10 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     notices += _left_behind(image)
     if deep_colour:  # of which Pillow keeps the high bytes
         notices.append(colour.DEEP)
-        if "transparency" in image.info:
-            image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
+    clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and max(clear) > OPAQUE:  # of 16 bits, whatever is left of the pixels
+        image = image.copy()  # its colours are not the caller's
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
     orientation = stored_orientation if tiff else _orientation(image, notices)
     turn = None if tiff else TURNS.get(orientation)  # Pillow turns TIFF itself
     turned = image if turn is None else image.transpose(turn)
@@ -166,12 +171,10 @@ def _arrays(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | 
     two times more."""
     rgb = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty(rgb.shape[:2], np.uint8) if image.mode == "RGBA" else None
-    rows = max(1, STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        rgb[top : top + rows] = np.asarray(strip.convert("RGB"))
+    for top, strip in colour.strips(image):
+        rgb[top : top + strip.height] = np.asarray(strip.convert("RGB"))
         if alpha is not None:
-            alpha[top : top + rows] = np.asarray(strip.getchannel("A"))
+            alpha[top : top + strip.height] = np.asarray(strip.getchannel("A"))
     return rgb, None if alpha is None or (alpha == OPAQUE).all() else alpha
 
 
@@ -298,7 +301,8 @@ def _turns(block: bytes) -> bool:
     with _PILLOW, warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("ignore")
         tags.load(block)
-    return bool(tags.get(exif.ORIENTATION, 1) != 1)
+        return bool(tags.get(exif.ORIENTATION, 1) != 1)
+    return False
 
 
 def to_image(picture: Picture) -> Image.Image:

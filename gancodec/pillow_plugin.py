@@ -119,9 +119,7 @@ class GicImageFile(ImageFile.ImageFile):
             raise ValueError(str(error)) from error
         return cells.right - cells.left, cells.bottom - cells.top
 
-    def draft(
-        self, mode: str | None, size: tuple[int, int] | None
-    ) -> tuple[str, tuple[int, int, float, float]] | None:
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Have the picture decoded at 1/2, 1/4 or 1/8, the least that is not smaller than `size`, as ``thumbnail`` asks
         before it reduces the rest; modes are left as they are. None where nothing changes."""
         asked = self._decode_options

@@ -20,7 +20,7 @@ from gancodec.batch import job, local, manifest
 from gancodec.batch.files import Job, Saving
 from gancodec.batch.job import Task
 from gancodec.codec.options import DecodeOptions, EncodeOptions
-from gancodec.errors import GicError, OutputExists
+from gancodec.errors import GicError, OutputExists, UsageError
 from tests import planted
 from tests.conftest import FakeCodec, Run
 from tests.tiny import picture
@@ -410,3 +410,43 @@ def test_a_manifest_that_cannot_be_written_is_one_line(run: Run, photo: Path, fa
     assert (ran.code, ran.err.count("\n")) == (1, 1)
     assert "cannot be" in ran.err
     assert fake_codec.encoded == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_pipes_and_devices_in_folders_are_passed_over(jobs: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(picture(40, 50)).save(folder / f"{name}.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    command = [sys.executable, "-m", "gancodec", "encode", str(folder), "-d", str(tmp_path / "out"), "--jobs", jobs]
+    ran = subprocess.run([*command, "--profile", "split", "--roi-box", "0,0,9,9"], capture_output=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.gic", "b.gic"]
+
+
+def test_a_missed_size_is_not_done_when_strict(tmp_path: Path) -> None:
+    line = {
+        "file": "a.png",
+        "output": str(tmp_path / "a.gic"),
+        "bytes": 4,
+        "settings": "s",
+        "sha256": "x",
+        "hit": False,
+    }
+    (tmp_path / "log").write_text(json.dumps(line) + "\n")
+    (tmp_path / "a.gic").write_bytes(b"four")
+    done, asked = manifest.read(str(tmp_path / "log"))["a.png"], Job("a.png", line["output"])
+    assert manifest.resumed(asked, done, "s", Saving()).known == "x"
+    with pytest.raises(OutputExists, match="missed the size"):
+        manifest.resumed(asked, done, "s", Saving(), strict=True)
+
+
+def test_a_manifest_is_a_file(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with pytest.raises(UsageError, match="name a file"):
+        manifest.Manifest(f"/dev/fd/{write}")
+    os.close(read)
+    os.close(write)

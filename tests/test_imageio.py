@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from gancodec import colour, imageio
 from gancodec import exif as exif_bytes
-from gancodec import imageio
 from gancodec.container import spec
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
@@ -660,3 +660,46 @@ def test_orientations_agree_with_pillow() -> None:
         with Image.open(saved(RGB, "PNG", exif=exif(orientation))) as image:
             expected = np.asarray(ImageOps.exif_transpose(image))
         np.testing.assert_array_equal(load(RGB, exif=exif(orientation)).rgb, expected)
+
+
+def test_transparency_of_16_bits_is_found_and_the_image_left_alone() -> None:
+    deep = np.zeros((4, 5, 3), ">u2")
+    deep[1, 1] = clear = (0x1234, 0x5678, 0x9ABC)
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
+    parts = (b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)), (b"tRNS", struct.pack(">3H", *clear))
+    chunks = (*parts, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    data = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    for loaded in (False, True):
+        with Image.open(io.BytesIO(b"\x89PNG\r\n\x1a\n" + data)) as image:
+            if loaded:
+                image.load()
+            picture = imageio.load(image)
+            assert image.info["transparency"] == clear
+        assert picture.alpha is not None
+        assert (picture.alpha == 0).sum() == 1
+        assert picture.alpha[1, 1] == 0
+
+
+def test_other_threads_keep_their_limit() -> None:
+    """A small limit of ours is no limit of Pillow's."""
+    seen = []
+
+    class Watched(io.BytesIO):
+        def read(self, *given: int) -> bytes:
+            seen.append(Image.MAX_IMAGE_PIXELS)
+            return super().read(*given)
+
+    before = Image.MAX_IMAGE_PIXELS
+    imageio.load(Watched(saved(RGB, "PNG").getvalue()), max_pixels=RGB.shape[0] * RGB.shape[1])
+    assert set(seen) == {before}
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "I"])
+def test_deep_pictures_are_the_same_in_strips(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.add.outer(np.arange(40) * 700, np.arange(30) * 900)
+    image = Image.fromarray(values.astype({"I;16": np.uint16, "F": np.float32, "I": np.int32}[mode]))
+    assert image.mode == mode
+    whole = imageio.load(image)
+    monkeypatch.setattr(colour, "STRIP_PIXELS", 100)
+    assert np.array_equal(imageio.load(image).rgb, whole.rgb)
+    assert np.ptp(whole.rgb) > 100

@@ -509,6 +509,27 @@ def test_regions(full: bytes) -> None:
     assert image.tobytes() == imageio.to_image(api.decode_bytes(full, image.decode_options)).tobytes()
 
 
+def test_a_split_file_is_a_picture_to_encode_too(full: bytes) -> None:
+    """Its layers are read while it is read: in a process of its own, for what would wait for itself waits for ever."""
+    code = (
+        "import io, gancodec\nfrom PIL import Image\nfrom gancodec import pillow_plugin\npillow_plugin.register()\n"
+        "image = Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 20).convert('RGB')\nfile = io.BytesIO()\n"
+        "asked = dict(profile='split', roi_boxes=((3, 3, 20, 20),))\nimage.save(file, 'GIC', **asked)\n"
+        "image = Image.open(file)\n"
+        "gancodec.encode(image, options=gancodec.EncodeOptions(roi=Image.open(file), profile='split'))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_any_number_of_chunks_is_not_walked(full: bytes) -> None:
+    parsed = container.read(full)
+    end = parsed.chunks[-1].offset
+    empty = b"\xfe\x00" + zlib.crc32(b"\xfe\x00").to_bytes(4, "little")
+    Image.open(io.BytesIO(full[:end] + 60 * empty + full[end:])).close()
+    with pytest.raises(OSError, match="too many chunks"):
+        Image.open(io.BytesIO(full[:end] + 100 * empty + full[end:]))
+
+
 def test_threads(full: bytes) -> None:
     def work(number: int) -> tuple[bytes, bytes]:
         image = Image.open(io.BytesIO(full))

@@ -185,6 +185,10 @@ def test_only_tiles_of_the_region_are_read(source: Picture) -> None:
     with pytest.raises(CorruptFile):
         decode_bytes(damaged, DecodeOptions(region=(400, 400, 64, 64)))  # the generator looks at its neighbours too
     assert decode_bytes(damaged, DecodeOptions(region=(0, 0, 64, 64))).rgb.shape == (64, 64, 3)
+    damaged = container.write(replace(parsed, image=bytes(lengths[0]) + parsed.image[lengths[0] :]))
+    with pytest.raises(CorruptFile):
+        decode_bytes(damaged, DecodeOptions(region=(0, 0, 64, 64)))
+    assert decode_bytes(damaged, DecodeOptions(region=(WIDTH - 8, HEIGHT - 8, 64, 64))).rgb.shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +204,8 @@ def test_only_tiles_of_the_region_are_read(source: Picture) -> None:
         {"reduce": 3},
         {"reduce": 0},
         {"reduce": 16},
+        {"reduce": 2.0},
+        {"reduce": True},
     ],
 )
 def test_wrong_views_are_refused(source: Picture, options: dict[str, object]) -> None:

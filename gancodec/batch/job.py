@@ -204,12 +204,13 @@ def _decode(stream: BinaryIO, options: DecodeOptions, kind: str, progress: Progr
     target = io.BytesIO()
     notices = imageio.save(picture, target, kind)
     height, width = picture.rgb.shape[:2]
+    header, _ = read_header(data)
     return target.getvalue(), {
         "format": kind,
         "width": width,
         "height": height,
         "bytes": target.tell(),
-        "bpp": 8 * len(data) / (width * height),
+        "bpp": 8 * len(data) / (header.width * header.height),
         "model": options.model or _model_of(data),
         "comment": picture.comment,
         "warnings": list(dict.fromkeys([*picture.notices, *notices])),

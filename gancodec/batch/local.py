@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import stat
 import sys
 import time
 from collections import deque
@@ -178,11 +179,14 @@ def run(jobs: Iterable[Job], task: Task, workers: int, threads: int, retries: in
 
 
 def _next(queue: Iterator[Job]) -> Ticket | Outcome | None:
-    """The next job; pipes are read here, as names such as /dev/fd/63 mean something in this process only."""
+    """The next job; pipes are read here, as names such as /dev/fd/63 mean something in this process only.
+
+    Devices, which may have no end, are left to the worker.
+    """
     asked = next(queue, None)
     if asked is None:
         return None
-    if os.path.isfile(asked.source) or not os.path.exists(asked.source):
+    if not os.path.exists(asked.source) or not stat.S_ISFIFO(os.stat(asked.source).st_mode):
         return Ticket(asked)
     try:
         with files.open_source(asked.source) as stream:

@@ -39,6 +39,9 @@ class Manifest:
             self._file: BinaryIO = open(path, "a+b", buffering=0)
         except OSError as error:
             raise GicError(f"manifest {path} cannot be written: {error.strerror or error}") from error
+        if not self._file.seekable():
+            self._file.close()
+            raise UsageError(f"manifest {path}: a pipe or a terminal keeps nothing, name a file")
         size = self._file.seek(0, os.SEEK_END)
         if size:
             self._file.seek(0)
@@ -68,12 +71,14 @@ class Manifest:
 
 
 class Done(NamedTuple):
-    """An output of an earlier run: where, how large, made with which settings of an input with which SHA-256."""
+    """An output of an earlier run: where, how large, made with which settings of an input with which SHA-256, and
+    whether it has the size that was asked for."""
 
     output: str
     bytes: int
     settings: str
     sha256: str
+    hit: bool
 
 
 def read(path: str) -> dict[str, Done]:
@@ -110,22 +115,24 @@ def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 def _done(record: dict[str, Any]) -> Done | None:
     """None for failures and for lines that lack something."""
     try:
-        done = Done(*(record[name] for name in Done._fields))
+        done = Done(**{name: ({"hit": True} | record)[name] for name in Done._fields})
     except KeyError:
         return None
-    kinds = (str, int, str, str)
+    kinds = (str, int, str, str, bool)
     return done if "error" not in record and all(map(isinstance, done, kinds)) else None
 
 
-def resumed(job: Job, done: Done | None, settings: str, saving: Saving) -> Job:
+def resumed(job: Job, done: Done | None, settings: str, saving: Saving, strict: bool = False) -> Job:
     """The job with what is known of its input, where nothing but a change of the input could make it necessary.
 
-    Raises OutputExists where the output is there, but was made with other settings.
+    Raises OutputExists where the output is there, but was made with other settings, or, with `strict`, missed its size.
     """
     if done is None or done.output != job.target or saving.overwrite or not os.path.exists(job.target):
         return job
     if done.settings != settings:
         raise OutputExists(f"{job.target} was made with other settings (-f replaces it)")
+    if strict and not done.hit:
+        raise OutputExists(f"{job.target} is there and missed the size asked for (-f tries again)")
     return job._replace(known=done.sha256) if os.path.getsize(job.target) == done.bytes else job
 
 

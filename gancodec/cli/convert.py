@@ -134,13 +134,13 @@ class Run:
 
     def _todo(self, jobs: list[Job], earlier: dict[str, Done], tell: Callable[[Outcome], None]) -> Iterator[Job]:
         """Jobs that are not done and may be done; the others are told here."""
-        saving = self.task.saving
+        saving, strict = self.task.saving, getattr(self.task.options, "strict", False)
         for job in jobs:
             try:
                 if saving.skips(job):
                     tell(Outcome({"file": job.source, "output": job.target, "skipped": True}))
                     continue
-                resumed = manifest.resumed(job, earlier.get(job.source), self.settings, saving)
+                resumed = manifest.resumed(job, earlier.get(job.source), self.settings, saving, strict)
                 check_target(job, saving.overwrite or saving.repeat)
             except Exception as error:
                 tell(failure(job, error))

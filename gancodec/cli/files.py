@@ -59,8 +59,10 @@ def inputs(names: Iterable[str], suffixes: frozenset[str]) -> Iterator[tuple[str
             subfolders.sort()
             for file in sorted(files):
                 if os.path.splitext(file)[1].lower() in suffixes and not file.startswith("."):
-                    found = True
                     source = os.path.join(folder, file)
+                    if os.path.exists(source) and not os.path.isfile(source):
+                        continue  # a pipe or a device would be waited for; named, it is read
+                    found = True
                     yield source, os.path.relpath(source, name)
         if not found:
             raise UnreadablePicture(f"{name}: no {'/'.join(sorted(suffixes))} file in this folder")
@@ -95,7 +97,7 @@ def writing_jobs(
     origin: dict[str, str] = {}
     for source, relative in inputs(names, suffixes):
         job = Job(source, _target(source, relative, new_suffix, folder))
-        key = os.path.abspath(job.target)
+        key = os.path.join(os.path.realpath(os.path.dirname(job.target)), os.path.basename(job.target))
         if key in origin:
             raise UsageError(f"{origin[key]} and {source} would both become {job.target}; encode them separately")
         origin[key] = source

@@ -273,7 +273,7 @@ def decode_with(
     """Decode a parsed file with a codec at hand."""
     reader = tiled.Reader(codec, parsed)
     view = view or View.whole(reader.geometry)
-    reader.check_first()
+    reader.check_first(view.area)
     rgb = codec.network.synthesise(reader, reader.geometry, realism, view, progress)
     return _unwrap(parsed, rgb, view, SYNTHETIC_NOTE.format(realism=realism) if realism > 0 else None)
 

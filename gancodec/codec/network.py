@@ -29,8 +29,8 @@ Result = TypeVar("Result")
 Source = Callable[[Area], tuple[FloatArray, FloatArray]]
 TILE = 2048  # side of what a tile keeps, in pixels
 ENCODER_HALO = 128  # more than the reach of encoder, masker and hyper-encoder, a multiple of 64
-# Not quite the reach of the generator, whose far end weighs nothing: what is cut off moves pixels of released models by
-# less than 0.01 of 255 (tests/test_tiling.py), and would make tiles a third larger.
+# Not quite the reach of the generator, whose far end weighs nothing: what is cut off moved pixels of photographs by at
+# most 0.006 of 255 (docs/decisions.md; tests/test_tiling.py), and would make tiles a tenth larger.
 GENERATOR_HALO = 192
 QUARTER = 4  # pixels per site of the generator's noise
 

@@ -126,7 +126,9 @@ class DecodeOptions:
         (left, top, width, height) in pixels of the whole picture: decode this part of it only, cut to the picture. Of
         pictures in tiles (above 4 megapixels) the others are not read.
     reduce : {1, 2, 4, 8}
-        Make one pixel of so many a side: a thumbnail, of the region where there is one.
+        Make one pixel of so many a side: a thumbnail, of the region where there is one. Its pixels are means of what
+        the generator makes before it is clipped, beyond the right and lower edge too, and of colours as they are,
+        whatever alpha is. Metadata stays that of the whole picture.
     """
 
     model: str | None = None

@@ -103,9 +103,9 @@ class Reader:
         """Area and symbols of every stream; CorruptFile where one is damaged."""
         return ((place.area, self._symbols(place)) for place in self.places)
 
-    def check_first(self) -> None:
-        """Read the first stream: CorruptFile for nonsense before a network is loaded for it."""
-        self(self.places[0].area)
+    def check_first(self, area: Area) -> None:
+        """Read the first stream that an area has part in: CorruptFile for nonsense before a network is loaded."""
+        self(next(place.area for place in self.places if place.area.common(area)))
 
     def symbols(self) -> Symbols:
         """Those of the whole picture, put together."""

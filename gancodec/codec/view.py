@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -58,10 +59,10 @@ class View(NamedTuple):
 
 def view_of(options: DecodeOptions, geometry: Geometry) -> View:
     """What of a picture `options` ask for; UsageError for a region outside of it, and for other scales."""
-    if options.reduce not in REDUCTIONS:
+    if not isinstance(options.reduce, Integral) or isinstance(options.reduce, bool) or options.reduce not in REDUCTIONS:
         raise UsageError(f"reduced by {options.reduce}: choose {', '.join(map(str, REDUCTIONS))}")
     if options.region is None:
-        return View.whole(geometry, options.reduce)
+        return View.whole(geometry, int(options.reduce))
     if not isinstance(options.region, tuple) or len(options.region) not in (4, 5):
         raise UsageError("a region is (left, top, width, height)")
     box = Box(*options.region)
@@ -71,4 +72,4 @@ def view_of(options: DecodeOptions, geometry: Geometry) -> View:
     area = View.whole(geometry).area.common(wanted)
     if area is None:
         raise UsageError(f"region {box} lies outside of the picture, which is {geometry.width}x{geometry.height}")
-    return View(area, options.reduce)
+    return View(area, int(options.reduce))

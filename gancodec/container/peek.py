@@ -37,7 +37,7 @@ def peek_metadata(stream: BinaryIO, position: int, header: Header) -> Metadata:
     metadata = {kind: name for name, kind in chunks.METADATA.items()}
     found: dict[str, bytes] = {}
     alpha = False
-    while True:
+    for _ in range(len(spec.CHUNK_NAMES) + spec.MAX_UNKNOWN_CHUNKS):
         stream.seek(position)
         start = stream.read(CHUNK_START)
         if len(start) < CHUNK_START:
@@ -54,6 +54,7 @@ def peek_metadata(stream: BinaryIO, position: int, header: Header) -> Metadata:
             stream.seek(position)
             found[metadata[kind]] = _metadata(stream, kind, length, after - position, header)
         position = after
+    raise CorruptFile("too many chunks")
 
 
 def _metadata(stream: BinaryIO, kind: int, length: int, whole: int, header: Header) -> bytes:
