@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import io
+import itertools
 import os
 import platform
 import stat
+import sys
 import time
 import traceback
 import warnings
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from gancodec.codec.view import Progress
 
 FAILED = 1
+TRIM_EVERY = 16  # inputs; after each one it would cost a fifth of the time
+_runs = itertools.count(1)
 Record = dict[str, Any]
 
 
@@ -108,7 +113,19 @@ def run(job: Job, task: Task, content: bytes | None = None, progress: Progress |
     except Exception as error:
         record["error"], record["exit_code"] = describe(error)
         trace = traceback.format_exc().rstrip()
+    if next(_runs) % TRIM_EVERY == 0:
+        trim_memory()
     return Outcome({**record, "seconds": round(time.perf_counter() - started, 3)}, trace)
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system, where the C library can.
+
+    Pictures of many sizes leave glibc's heaps in pieces: over 1,000 of them a process had grown from 0.4 to 1.3 GB.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # a C library that is not glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def run_noted(job: Job, task: Task, content: bytes | None = None) -> Outcome:
