@@ -48,6 +48,7 @@ LINES = {
     "verify split.gic fine.gic huffman.gic": 0,
     "decode fine.gic split.gic -d back": 0,
     "decode fine.gic -o back.jpg": 0,
+    "decode fine.gic -o part.png --region 0,0,90,90 --scale 1/2": 0,
     "saliency in/0.png --overlay": 0,
     "inspect in/0.png --bpp 0.5 --out look": 0,
     "decode in/0.png -o no.png": 3,
