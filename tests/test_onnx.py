@@ -132,7 +132,7 @@ def test_a_file_decodes_to_the_same_picture(
         calls.append(latent.shape)
         return torch.from_numpy(run(latent.numpy(), level.numpy())[0])
 
-    monkeypatch.setattr(Network, "_generator", lambda self, realism: generate)
+    monkeypatch.setattr(Network, "_generator", lambda self, realism, reduce=1: generate)
     found = decode_bytes(data, DecodeOptions(device="cpu", realism=0.0)).rgb
     assert calls == [(1, shipped[0].model.config.latent_channels, 12, 24)]
     assert found.shape == (150, 333, 3)

@@ -122,7 +122,7 @@ def test_opening_reads_no_more_than_it_needs() -> None:
             return data
 
     file = Counting(make_gic(1000, 800, bytes(100_000)))
-    assert Image.open(file).size == (1000, 800)
+    assert Image.open(file, formats=["GIC"]).size == (1000, 800)  # others, where tests registered them, read more
     assert file.count < 200
 
 
