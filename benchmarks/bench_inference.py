@@ -6,7 +6,8 @@ same run: the ratio of medians and, behind it, that of the least times. Errors a
 steps of 255 before rounding, of the encoder in units of omega. Models that are not installed get random weights: what
 a network costs does not depend on them, but errors do, and random ones are no guide.
 
-A half block (`codec.network.HalfBlock`) is a residual block with convolutions in bfloat16 and its sum in float32.
+A half block (`codec.tunable_network.HalfBlock`) is a residual block with convolutions in bfloat16 and its sum in
+float32.
 onnxruntime, openvino and a C++ compiler are used where they are installed; ways that cannot run say why.
 """
 
@@ -33,10 +34,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec import weights
-from gancodec.codec.network import HalfBlock, with_half_trunk
+from gancodec.codec.tunable_network import HalfBlock, with_half_trunk
 from gancodec.errors import MissingWeights
 from gancodec.models.blocks import SLOPE, ResidualBlock
-from gancodec.models.config import LEVELS, MODELS, logit_to_level
+from gancodec.models.config import LEVELS, MODELS, TunableConfig, logit_to_level
 from gancodec.models.tunable import CENTRE_GAIN, GAIN_SLOPE, Generator, TunableModel
 
 OUTPUT = Path("build/bench/inference.md")
@@ -66,7 +67,9 @@ class Latents(nn.Module):
 def model_of(name: str) -> tuple[TunableModel, bool]:
     """The model, with released weights where they are installed; and whether they were."""
     torch.manual_seed(0)
-    model = TunableModel(MODELS[name]).eval()
+    config = MODELS[name]
+    assert isinstance(config, TunableConfig)  # for the type checker: see NAMES
+    model = TunableModel(config).eval()
     try:
         arrays = weights.get(name).network
     except MissingWeights:

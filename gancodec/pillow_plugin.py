@@ -57,7 +57,7 @@ class GicImageFile(ImageFile.ImageFile):
 
     `info` has ``icc_profile``, ``exif``, ``xmp`` and ``dpi`` where the file has them, and ``gancodec``: a dict with
     ``model`` (its number, 0 for the split codec), ``n`` and ``synthetic_detail``. With pixels decoded at a realism
-    above 0, ``comment`` says so.
+    above 0, and with the wu2019 models, ``comment`` says so.
     """
 
     format = FORMAT

@@ -79,6 +79,9 @@ class Symbols(NamedTuple):
     hyper : (Kh, hb, wb) int32, hyper-latent symbols
     latents : (K, h, w) int32, residual symbols around the predicted means
     means16 : (K, h, w) int32, predicted means in 1/16 steps of the gained domain
+
+    Of the wu2019 codec, all on its grid at 1/8: levels are the channels that are on, latents are z, hyper has no
+    channels and means16 is 0.
     """
 
     levels: IntArray

@@ -260,7 +260,7 @@ def test_nothing_moves_beyond_the_ends(kind: str) -> None:
 
 
 def test_out_of_gpu_memory_goes_on_with_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = network.Network(tiny_weights(), torch.device("cpu"))
+    net = network.build(tiny_weights(), torch.device("cpu"))
     expected = net.analyse(picture(64, 64))
     work, failed = net._analyse, []
 

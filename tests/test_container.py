@@ -79,6 +79,7 @@ headers = st.builds(
     level_shift=st.just(0),
 )
 SPLIT = Header(40, 30, 0, bytes(8), spec.CODEC_SPLIT, spec.CODER_WEBP, 0, 0, 0)
+WU2019 = Header(40, 30, 5, bytes(range(8)), spec.CODEC_WU2019, spec.CODER_HUFFMAN, 1, -1250, 0)
 metadata = st.none() | st.binary(min_size=1, max_size=300)
 
 
@@ -213,6 +214,9 @@ def test_values_that_cannot_be_written(change: dict[str, int]) -> None:
         (SPLIT, {"flags": spec.FLAG_SYNTHETIC}, "flags"),
         (SPLIT, {"n": 1}, "n"),
         (SPLIT, {"level_shift": 1}, "level_shift"),
+        (WU2019, {"model": 0}, "codec 2 needs a model"),
+        (WU2019, {"coder": spec.CODER_WEBP}, "coder 2"),
+        (WU2019, {"level_shift": 1}, "level_shift"),
     ],
 )
 def test_fields_that_do_not_go_together(header: Header, change: dict[str, Any], word: str) -> None:
@@ -224,9 +228,9 @@ def test_fields_that_do_not_go_together(header: Header, change: dict[str, Any], 
         write(Container(changed, b"coded"))
 
 
-@pytest.mark.parametrize("codec", [2, 255])
+@pytest.mark.parametrize("codec", [3, 255])
 def test_nothing_is_known_of_unknown_codecs(codec: int) -> None:
-    for header in (HEADER, SPLIT):
+    for header in (HEADER, SPLIT, WU2019):
         future = dataclasses.replace(header, codec=codec)
         assert read(head(future) + IMAGE + END).header == future
 

@@ -9,12 +9,14 @@ from itertools import zip_longest
 import pytest
 
 from gancodec import weights
+from gancodec.cli.models import known
 from gancodec.models.config import MODELS
 from gancodec.train.freeze import install
 from tests.tiny import tiny_weights
 from tools import determinism
 
-CASES = ("photo", "photo-huffman", "noise")
+PAPER = {model.name for model in known() if model.installed} & {"wu2019-small"}
+CASES = ("photo", "photo-huffman", "noise", *("photo-wu2019" for _ in PAPER))
 WRITERS = ("2 threads", "all oldest")
 READERS = [name for name in determinism.settings() if name not in ("oneDNN SSE41", "ATen default")]  # torch only
 Digests = dict[str, dict[str, str]]

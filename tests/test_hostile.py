@@ -15,17 +15,20 @@ import numpy as np
 import pytest
 
 from gancodec import container, weights
-from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, read_symbols, tunable, verify_bytes
+from gancodec.codec import Box, EncodeOptions, base, decode_bytes, encode_picture, read_symbols, verify_bytes
+from gancodec.codec.api import codec_of
 from gancodec.codec.tunable import TunableCodec
+from gancodec.codec.wu2019 import STRIDE, Wu2019Codec
 from gancodec.container import Container, spec
-from gancodec.entropy.walk import Target, walk
+from gancodec.entropy.planes import Planes
+from gancodec.entropy.walk import Target
 from gancodec.errors import CorruptFile, GicError, UnsupportedFile
 from gancodec.models.config import LEVELS, MODELS
 from gancodec.train.freeze import install
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run
 from tests.test_container import chunk, head
-from tests.tiny import picture, tiny_weights
+from tests.tiny import picture, tiny_weights, tiny_wu2019_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 REFUSALS = (CorruptFile, UnsupportedFile)
@@ -45,16 +48,21 @@ def default_folder() -> Path | None:
 
 
 INSTALLED = default_folder()
-MODELS_HERE = ["tiny", pytest.param("default", marks=pytest.mark.skipif(INSTALLED is None, reason="no weights"))]
+MODELS_HERE = [
+    "gic1-tiny",
+    "wu2019-tiny",
+    pytest.param("default", marks=pytest.mark.skipif(INSTALLED is None, reason="no weights")),
+]
 
 
 @pytest.fixture(scope="module", params=MODELS_HERE)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """GANCODEC_WEIGHTS with the model under attack."""
     place = INSTALLED
-    if request.param == "tiny" or place is None:
+    if request.param != "default" or place is None:
         place = tmp_path_factory.mktemp("weights")
-        install(tiny_weights(), MODELS["gic1-tiny"], place, {"description": "seeded, for tests"})
+        made = tiny_wu2019_weights() if request.param == "wu2019-tiny" else tiny_weights()
+        install(made, MODELS[made.info.name], place, {"description": "seeded, for tests"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(weights.ENVIRONMENT, str(place))
         yield place
@@ -200,25 +208,33 @@ def test_cut_and_continued_streams_are_refused(files: Files, name: str) -> None:
         refused(rewrapped(files[name], image + tail), f"{name} + {tail!r}")
 
 
+def extremes(codec: base.Codec, geometry: Geometry) -> tuple[Target | Planes, int]:
+    """What is farthest from anything that an encoder would code, with a level shift."""
+    rng = np.random.default_rng(4)
+    if isinstance(codec, Wu2019Codec):  # no value is out of its range, but no picture has these
+        shape = geometry.padded[0] // STRIDE, geometry.padded[1] // STRIDE
+        depth = rng.choice(np.array([0, codec.entropy.channels], np.int32), shape)
+        z = rng.choice(np.array([0, 3], np.int32), (codec.entropy.channels, *shape))
+        return Planes(depth, z * (depth > 0)), 0
+    assert isinstance(codec, TunableCodec)
+    levels = np.array([[0], [LEVELS - 1]], np.int32)
+    hyper = rng.choice(np.array([-65000, 0, 65000], np.int32), (codec.entropy.hyper_channels, *geometry.blocks))
+    latents = rng.choice(np.array([-(1 << 22), 0, 1 << 22], np.int32), (codec.entropy.channels, *geometry.latent))
+    return Target(levels, hyper, latents), 15
+
+
 @pytest.mark.parametrize("entropy", ["range", "huffman"])
 def test_extreme_symbols_decode(files: Files, folder: Path, entropy: str) -> None:
     """Legal streams of values that no encoder would choose: nothing overflows, writer and reader agree."""
-    codec = TunableCodec(weights.get(None), "cpu")
+    codec = codec_of(weights.get(None), "cpu")
     geometry = Geometry(64, 128)
-    rng = np.random.default_rng(4)
-    hb, wb = geometry.blocks
-    h, w = geometry.latent
-    levels = np.array([[0], [LEVELS - 1]], np.int32)[:hb, :wb]
-    hyper = rng.choice(np.array([-65000, 0, 65000], np.int32), (codec.entropy.hyper_channels, hb, wb))
-    latents = rng.choice(np.array([-(1 << 22), 0, 1 << 22], np.int32), (codec.entropy.channels, h, w))
-    writer = tunable._writer(entropy, codec.entropy.tables)
-    written = walk(writer, codec.entropy, geometry, 15, Target(levels, hyper, latents))
-    forged = rewrapped(
-        files["small"], writer.finish(), width=64, height=128, level_shift=15, coder=tunable.CODERS[entropy]
-    )
+    target, shift = extremes(codec, geometry)
+    stream, written = codec.write(target, geometry, shift, entropy)
+    coder = base.CODERS[entropy]
+    forged = rewrapped(files["small"], stream, width=64, height=128, level_shift=shift, coder=coder)
     for a, b in zip(written, read_symbols(forged), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert np.abs(written.latents).max() > 10_000
+    assert np.abs(written.latents).max() > (2 if isinstance(codec, Wu2019Codec) else 10_000)
     assert decode_bytes(forged).rgb.shape == (128, 64, 3)
 
 
@@ -231,7 +247,7 @@ def test_header_lies_under_good_checksums(files: Files, field: str) -> None:
         "height": (1, 64, 129, 1000, 1 << 20),
         "level_shift": tuple(v for v in (0, 1, 7, 15) if v != header.level_shift),
         "coder": (1, 2, 3, 4, 255),
-        "codec": (1, 2, 255),
+        "codec": tuple(v for v in (0, 1, 2, 255) if v != header.codec),
         "model": (60_000,),
     }[field]
     for value in lies:

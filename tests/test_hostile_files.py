@@ -17,7 +17,7 @@ import pytest
 from gancodec import container, imageio
 from gancodec.cli import decode
 from gancodec.codec import EncodeOptions, options
-from gancodec.codec.tunable import CODERS
+from gancodec.codec.base import CODERS
 from gancodec.container import spec
 from gancodec.errors import CorruptFile
 from tests.conftest import Run, needs_weights

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from gancodec import weights
-from gancodec.codec import network
-from gancodec.codec.network import HalfBlock, Network
+from gancodec.codec import tunable_network as network
+from gancodec.codec.network import Network, build
 from gancodec.codec.tunable import TunableCodec
+from gancodec.codec.tunable_network import HalfBlock
 from gancodec.models.blocks import ResidualBlock
 from gancodec.types import Geometry
 from tests.conftest import needs_weights
@@ -43,7 +44,7 @@ def pixels(net: Network, fast: bool, realism: float, monkeypatch: pytest.MonkeyP
 
 
 def test_every_realism_has_its_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast, slow = (Network(two_ended(), torch.device("cpu")) for _ in range(2))
+    fast, slow = (build(two_ended(), torch.device("cpu")) for _ in range(2))
     seen = []
     for realism in (0.0, 0.5, 1.0, 0.0):
         seen.append(pixels(fast, True, realism, monkeypatch).astype(int))
@@ -66,7 +67,7 @@ def test_the_shipped_model_stays_within_one_step(
 ) -> None:
     """Whatever the CPU: slow ones compute bfloat16 all the same."""
     given = weights.get(None)
-    nets, codec = {fast: Network(given, torch.device("cpu")) for fast in (True, False)}, TunableCodec(given, "cpu")
+    nets, codec = {fast: build(given, torch.device("cpu")) for fast in (True, False)}, TunableCodec(given, "cpu")
     rgb = make(300, 420)
     geometry = Geometry(width=420, height=300)
     analysis = codec.analyse(rgb)
@@ -84,7 +85,7 @@ def test_the_shipped_model_stays_within_one_step(
 
 def test_the_encoder_sees_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch reads the layout from the strides, that of a batch of one too; by mistake it would go on in the other."""
-    net = Network(two_ended(), torch.device("cpu"))
+    net = build(two_ended(), torch.device("cpu"))
     seen = []
     latents = net.model.encoder.latents
 

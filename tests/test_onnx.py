@@ -14,7 +14,8 @@ import torch
 
 from gancodec import weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, onnx_export
-from gancodec.codec.network import Network
+from gancodec.codec.network import Network, build
+from gancodec.codec.tunable_network import TunableNetwork
 from gancodec.errors import MissingExtra, UsageError
 from gancodec.types import Picture
 from gancodec.weights import Weights
@@ -57,13 +58,13 @@ def two_ended() -> Weights:
 @pytest.fixture(scope="module")
 def tiny() -> tuple[Network, dict[str, bytes]]:
     given = two_ended()
-    return Network(given, torch.device("cpu")), exported(given, REALISM)
+    return build(given, torch.device("cpu")), exported(given, REALISM)
 
 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[Network, dict[str, bytes]]:
     given = weights.get(None)
-    return Network(given, torch.device("cpu")), exported(given, 0.0)
+    return build(given, torch.device("cpu")), exported(given, 0.0)
 
 
 def check_encoder(network: Network, data: bytes, size: tuple[int, int, int]) -> None:
@@ -132,7 +133,7 @@ def test_a_file_decodes_to_the_same_picture(
         calls.append(latent.shape)
         return torch.from_numpy(run(latent.numpy(), level.numpy())[0])
 
-    monkeypatch.setattr(Network, "_generator", lambda self, realism, reduce=1: generate)
+    monkeypatch.setattr(TunableNetwork, "_generator", lambda self, realism, reduce=1: generate)
     found = decode_bytes(data, DecodeOptions(device="cpu", realism=0.0)).rgb
     assert calls == [(1, shipped[0].model.config.latent_channels, 12, 24)]
     assert found.shape == (150, 333, 3)

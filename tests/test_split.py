@@ -510,9 +510,18 @@ def test_cut_and_changed_streams(inner: str) -> None:
 
 def test_header_combinations(sound: bytes) -> None:
     image = image_of(sound)
-    for change in ({"model": 1}, {"coder": 0}, {"coder": 1}, {"n": 5}, {"flags": 1}, {"level_shift": 1}, {"codec": 0}):
+    for change in (
+        {"model": 1},
+        {"coder": 0},
+        {"coder": 1},
+        {"n": 5},
+        {"flags": 1},
+        {"level_shift": 1},
+        {"codec": 0},
+        {"codec": 2},
+    ):
         refused(forged(sound, image, **change), "header")
-    for change in ({"coder": 4}, {"codec": 2}):
+    for change in ({"coder": 4}, {"codec": 3}):
         for work in (decode_bytes, verify_bytes):
             with pytest.raises(UnsupportedFile, match="not known to this build"):
                 work(forged(sound, image, **change))

@@ -19,12 +19,12 @@ from gancodec import container, imageio, weights
 from gancodec.codec import (
     DecodeOptions,
     EncodeOptions,
+    base,
     decode_bytes,
     encode_picture,
     read_allocation,
     read_symbols,
     tiled,
-    tunable,
     verify_bytes,
 )
 from gancodec.codec.tunable import TunableCodec
@@ -43,8 +43,8 @@ HEIGHT, WIDTH, SIDE = 530, 700, 256  # 3 x 3 tiles, the last ones cut
 def tiny(monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     """The tiny model, and tiles so small that a small picture has some."""
     monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
-    monkeypatch.setattr(tunable, "TILE_SIDE", SIDE)
-    monkeypatch.setattr(tunable, "TILED_FROM", 2 * SIDE**2)
+    monkeypatch.setattr(base, "TILE_SIDE", SIDE)
+    monkeypatch.setattr(base, "TILED_FROM", 2 * SIDE**2)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def source() -> Picture:
 def one_stream(source: Picture, options: EncodeOptions) -> bytes:
     """The same picture, not cut."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tunable, "TILED_FROM", 1 << 40)
+        patch.setattr(base, "TILED_FROM", 1 << 40)
         return encode_picture(source, options).data
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from gancodec import weights
 from gancodec.codec import network
-from gancodec.codec.tunable import TunableCodec
+from gancodec.codec.api import codec_of
+from gancodec.codec.tunable_network import TunableNetwork
 from gancodec.codec.view import View
-from gancodec.models.config import MODELS
+from gancodec.models.config import MODELS, TunableConfig
 from gancodec.models.tunable import TunableModel
 from gancodec.tiling import Area, cover
 from gancodec.types import Geometry
@@ -54,7 +55,7 @@ def test_boxes_of_a_part_partition_it(data: st.DataObject) -> None:
 
 def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """At both ends of realism, the noise of the natural one at full strength, on borders that fit no period of it."""
-    net = network.Network(two_ended(), network.pick_device("cpu"))
+    net = network.build(two_ended(), network.pick_device("cpu"))
     rgb = picture(700, 900, 4)
     whole = net.analyse(rgb)
     source = held(whole[0], np.full((11, 15), 14.0))
@@ -67,13 +68,14 @@ def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
         assert np.abs(expected.astype(int) - net.synthesise(source, geometry, realism)).max() <= 1
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(name for name, c in MODELS.items() if isinstance(c, TunableConfig)))
 def test_halo_covers_the_reach_of_every_encoder(name: str) -> None:
     """Gradients of latents, hyper-latents and scores reach no further than the halo, to either side."""
     model = TunableModel(MODELS[name])
-    side = 2 * network.ENCODER_HALO + 128
+    halo = TunableNetwork.encoder_halo
+    side = 2 * halo + 128
     x = torch.zeros(1, 3, side, side, requires_grad=True)
-    block = Area(network.ENCODER_HALO, network.ENCODER_HALO + 64, network.ENCODER_HALO, network.ENCODER_HALO + 64)
+    block = Area(halo, halo + 64, halo, halo + 64)
     model.encoder.latents(x)[block.sites(16)].sum().backward()
     _check_reach(x, 1, block)
     omega = torch.randn(1, MODELS[name].latent_channels, side // 16, side // 16, requires_grad=True)
@@ -85,21 +87,21 @@ def test_halo_covers_the_reach_of_every_encoder(name: str) -> None:
 
 def _check_reach(x: torch.Tensor, stride: int, block: Area) -> None:
     touched = x.grad.abs().sum((0, 1)).nonzero()  # type: ignore[union-attr]
-    assert touched.min() * stride >= block.top - network.ENCODER_HALO
-    assert (touched.max() + 1) * stride <= block.bottom + network.ENCODER_HALO
+    assert touched.min() * stride >= block.top - TunableNetwork.encoder_halo
+    assert (touched.max() + 1) * stride <= block.bottom + TunableNetwork.encoder_halo
 
 
 @needs_weights
 @pytest.mark.parametrize("name", [model.name for model in weights.available() if model.installed])
 def test_pictures_of_released_models_have_no_seams(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In pixels before they are rounded, with a seam every 128 of them."""
-    codec = TunableCodec(weights.get(name), "cpu")
+    codec = codec_of(weights.get(name), "cpu")
     rgb = picture(768, 896, 5)
     geometry = Geometry(width=896, height=768)
     realism = 0.0 if codec.weights.info.default_realism is None else 1.0
     for n in (-2.0, 2.0):
         stream = codec.code(codec.analyse(rgb), geometry, n)
-        source = held(*codec.generator_input(stream.symbols, stream.level_shift))
+        source = held(*codec.generator_input(stream.symbols, stream.level_shift), codec.stride)
         found = []
         for side, count in ((4096, 1), (128, 42)):
             monkeypatch.setattr(network, "TILE", side)
@@ -123,7 +125,7 @@ def _exact(net: network.Network, source: network.Source, geometry: Geometry, rea
         patch.setattr(net, "_generator", lambda *_: Seen())
         net.synthesise(source, geometry, realism)
     whole = np.zeros((3, *geometry.padded), np.float32)
-    tiles = cover(*geometry.padded, network.TILE, network.GENERATOR_HALO)
+    tiles = cover(*geometry.padded, network.TILE, net.generator_halo)
     for (outer, inner), part in zip(tiles, parts, strict=True):
         whole[inner.sites(1)] = 255 * part[inner.seen_from(outer).sites(1)].clamp(0, 1).numpy()
     return whole, len(parts)
@@ -132,7 +134,7 @@ def _exact(net: network.Network, source: network.Source, geometry: Geometry, rea
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_a_reduced_generator_makes_means(factor: int) -> None:
     """Of what the whole one makes before it is clipped; here latents are small enough for nothing to clip."""
-    net = network.Network(two_ended(), network.pick_device("cpu"))
+    net = network.build(two_ended(), network.pick_device("cpu"))
     rgb = picture(128, 192, 2) // 4 + 96
     latent = net.analyse(rgb)[0] * 0.02
     source = held(latent, np.full((2, 3), 14.0))

@@ -56,6 +56,7 @@ def test_there_are_vectors() -> None:
     assert len(SYMBOLS) >= 10, "released vectors stay: none may be taken away"
     assert len(SPLIT) >= 5, "those of the split codec too"
     assert len(TILED) >= 3, "and those in tiles"
+    assert len(list(VECTORS.glob("*-wu2019-*/*.gic"))) >= 7, "and those of the wu2019 codec"
 
 
 def test_every_vector_is_whole() -> None:

@@ -19,7 +19,7 @@ import safetensors.numpy
 import torch
 
 from gancodec import weights
-from gancodec.codec.network import Network
+from gancodec.codec.network import build
 from gancodec.codec.tunable import TunableCodec
 from gancodec.errors import GicError, MissingWeights
 from tests.conftest import Run
@@ -229,4 +229,4 @@ def test_arrays_that_do_not_fit_are_an_error_of_ours(own: Path) -> None:
     for instead in (None, np.zeros(3, np.float16)):
         put(name, instead)
         with pytest.raises(MissingWeights, match="do not fit the architecture"):
-            Network(weights.get(None), torch.device("cpu"))
+            build(weights.get(None), torch.device("cpu"))

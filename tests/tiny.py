@@ -19,7 +19,7 @@ from gancodec.train.data import HELD_OUT
 from gancodec.train.freeze import freeze
 from gancodec.train.perceptual import Squeeze, Vgg19
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import Trained
+from gancodec.train.state import Trained, Wu2019Trained
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
 from gancodec.weights import Weights
 
@@ -37,11 +37,12 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
-def held(latent: FloatArray, level: NDArray[np.floating]) -> Source:
-    """What the generator asks for its input, of arrays of a whole picture: latents (K, h, w) and levels (hb, wb)."""
+def held(latent: FloatArray, level: NDArray[np.floating], stride: int = LATENT_STRIDE) -> Source:
+    """What the generator asks for its input, of arrays of a whole picture: latents (K, h, w), a site every `stride`
+    pixels, and levels (hb, wb)."""
 
     def source(area: Area) -> tuple[FloatArray, FloatArray]:
-        return latent[area.sites(LATENT_STRIDE)], level[area.sites(BLOCK)].astype(np.float32)
+        return latent[area.sites(stride)], level[area.sites(BLOCK)].astype(np.float32)
 
     return source
 
@@ -123,3 +124,27 @@ def _squeeze_shapes() -> dict[str, tuple[int, int, int]]:
         expand = {f"features.{place}.expand{k}x{k}": (2, 2, k) for k in (1, 3)}
         shapes |= {f"features.{place}.squeeze": (2, 4, 1), **expand}
     return shapes
+
+
+@lru_cache(maxsize=2)
+def tiny_wu2019_network(seed: int = 3) -> Wu2019Trained:
+    """A seeded untrained wu2019: all four values, all depths, and statistics of pictures."""
+    torch.manual_seed(seed)
+    net = Wu2019Trained(RECIPES["wu2019-tiny"])
+    x = torch.stack([torch.from_numpy(picture(128, 128, s)).permute(2, 0, 1) for s in range(4)]).float() / 255
+    with torch.no_grad():
+        net.model.encoder.last[-1].weight.mul_(8)
+        for module in net.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 0.5
+                module.weight.uniform_(0.5, 1)
+                module.bias.normal_(0, 0.2)
+        for _ in range(4):
+            net.model(x, 0.0)
+    return net.eval()
+
+
+@lru_cache(maxsize=1)
+def tiny_wu2019_weights() -> Weights:
+    """The tiny wu2019, frozen."""
+    return freeze(tiny_wu2019_network(), MODELS["wu2019-tiny"], [picture(192, 256, s) for s in range(3)])

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics, weights
-from gancodec.codec.api import EncodeOptions, decode_with, encode_with, realism_of
+from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with, realism_of
+from gancodec.codec.base import Codec
 from gancodec.codec.tunable import TunableCodec
 from gancodec.evaluate import plots
 from gancodec.evaluate.curves import Curve, bd_rate, curve_of
@@ -44,7 +45,7 @@ NS = (2.5, 1.75, 1.0, 0.25, -0.5, -1.25, -2.0)
 FITTED_ON = 32  # training pictures behind the tables of each run
 
 
-def measure(name: str, codec: TunableCodec, pictures: Sequence[NDArray[np.uint8]], realism: float = 0.0) -> Curve:
+def measure(name: str, codec: Codec, pictures: Sequence[NDArray[np.uint8]], realism: float = 0.0) -> Curve:
     """Mean bpp and MS-SSIM over pictures at each n."""
     points = []
     for n in NS:
@@ -58,12 +59,12 @@ def measure(name: str, codec: TunableCodec, pictures: Sequence[NDArray[np.uint8]
     return curve_of(name, "setting", points)
 
 
-def run_codec(folder: Path, recipe: str, crops: Crops) -> TunableCodec:
+def run_codec(folder: Path, recipe: str, crops: Crops) -> Codec:
     """Codec of a finished run, its tables fitted on training pictures."""
     net = load_ema(folder / recipe / "last.safetensors", recipe)
     chosen = crops.pictures[:: max(1, len(crops.pictures) // FITTED_ON)][:FITTED_ON]
     rgb = [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in chosen]
-    return TunableCodec(freeze(net, net.model.config, rgb), "cpu")
+    return codec_of(freeze(net, net.model.config, rgb), "cpu")
 
 
 def extra(whole: Curve, without: Curve) -> str:

@@ -26,12 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 COUNTS = ("1", "2")
 CORES = {"Nehalem": "SSE42", "Haswell": "AVX2", "SkylakeX": "AVX512F"}  # of OpenBLAS, and what each needs
-CASES = {  # picture, n, coder
-    "photo-fine": ("photo", -2.0, "range"),
-    "photo": ("photo", 0.0, "range"),
-    "photo-huffman": ("photo", 0.5, "huffman"),
-    "shapes": ("shapes", -1.0, "range"),
-    "noise": ("noise", -3.5, "range"),
+CASES = {  # picture, n, coder, model (None: the default)
+    "photo-fine": ("photo", -2.0, "range", None),
+    "photo": ("photo", 0.0, "range", None),
+    "photo-huffman": ("photo", 0.5, "huffman", None),
+    "photo-wu2019": ("photo", 0.0, "range", "wu2019-small"),
+    "shapes": ("shapes", -1.0, "range", None),
+    "noise": ("noise", -3.5, "range", None),
 }
 
 
@@ -120,8 +121,9 @@ def write(folder: Path, names: Iterable[str]) -> dict[str, dict[str, str]]:
 
     result = {}
     for name in names:
-        kind, n, coder = CASES[name]
-        data = encode_picture(Picture(picture(kind)), EncodeOptions(n=n, entropy=coder, device="cpu")).data
+        kind, n, coder, model = CASES[name]
+        options = EncodeOptions(n=n, entropy=coder, model=model, device="cpu")
+        data = encode_picture(Picture(picture(kind)), options).data
         path = folder / f"{name}.gic"
         path.write_bytes(data)
         result[str(path)] = digest(data)

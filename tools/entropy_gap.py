@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, nargs="+")
     options = parser.parse_args()
     net, codec = load_ema(options.checkpoint, options.recipe), TunableCodec(get(None), "cpu")
+    if not isinstance(net, Trained):
+        parser.error("a recipe of gic1")
     totals = np.zeros(2)
     for n in NS:
         sums = np.zeros(2)

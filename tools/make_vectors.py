@@ -1,8 +1,9 @@
 """Write the conformance set: small .gic files, each with what any decoder must make of it.
 
 ``python tools/make_vectors.py tests/vectors/v1``, ``--profile split tests/vectors/v1-split``, ``--profile tiles
-tests/vectors/v1-tiles``. What is coded is exact, pixels bounded; tests/vectors/README.md says how. A released vector is
-never made again: where one of that name exists, nothing is written.
+tests/vectors/v1-tiles``, ``--profile wu2019 tests/vectors/v1-wu2019-small``. What is coded is exact, pixels bounded;
+tests/vectors/README.md says how. A released vector is never made again: where one of that name exists, nothing is
+written.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from PIL import Image, ImageCms
 from gancodec import container
 from gancodec.codec import Box, split, tiled
 from gancodec.codec.api import EncodeOptions, decode_bytes, encode_picture, encode_with, read_symbols
-from gancodec.codec.tunable import Analysis, TunableCodec, coder_name
+from gancodec.codec.base import coder_name
+from gancodec.codec.tunable import Analysis, TunableCodec
 from gancodec.codec.view import Progress
+from gancodec.container import spec
 from gancodec.container.header import Cursor
 from gancodec.entropy.coder import Coder
 from gancodec.entropy.huffman import HuffmanReader
@@ -68,8 +71,8 @@ class Case(NamedTuple):
     side: int | None = None  # of tiles
 
 
-class SplitCase(NamedTuple):
-    """A vector of the split codec: picture, how it is coded, what it exists for, and what decoders may differ by."""
+class AskedCase(NamedTuple):
+    """A vector of another codec: picture, how it is coded, what it exists for, and what decoders may differ by."""
 
     picture: Callable[[], Picture]
     options: EncodeOptions
@@ -164,31 +167,31 @@ def _split(**asked: Any) -> EncodeOptions:
 
 
 SPLIT_CASES = {
-    "region": SplitCase(
+    "region": AskedCase(
         lambda: Picture(_photo("astronaut", 40, 140, 120, 160)),
         _split(factor=4, roi_boxes=(Box(60, 20, 50, 70),)),
         lambda r: r["factor"] == 4 and None not in r["streams"].values(),
         COLOURS,
     ),
-    "alpha": SplitCase(
+    "alpha": AskedCase(
         _with_alpha,
         _split(inner="lossless", factor=2, roi_boxes=(Box(30, 20, 20, 25), Box(70, 50, 1, 1))),
         lambda r: r["factor"] == 2 and None not in (r["alpha"], *r["streams"].values()),
         HALVES,
     ),
-    "odd": SplitCase(
+    "odd": AskedCase(
         lambda: Picture(_photo("coffee", 60, 300, 61, 97)),
         _split(inner="lossless", factor=16, roi_boxes=(Box(0, 20, 30, 10), Box(40, 40, 40, 21))),
         lambda r: r["factor"] == 16 and _size(r) == (97, 61) and None not in r["streams"].values(),
         HALVES,
     ),
-    "everything": SplitCase(
+    "everything": AskedCase(
         _with_metadata,
         _split(inner="lossless", factor=4, roi_boxes=(Box(0, 0, 100, 80),)),
         lambda r: None not in (r["icc"], r["exif"], r["xmp"]) and r["streams"]["rest"] is None,
         SAME,
     ),
-    "nothing": SplitCase(
+    "nothing": AskedCase(
         lambda: Picture(_photo("chelsea", 60, 100, 90, 150)),
         _split(factor=8, saliency="none"),
         lambda r: r["factor"] == 8 and r["streams"]["salient"] is None,
@@ -204,7 +207,52 @@ TILED_CASES = {
     ),
     "two-tiles": Case(lambda: Picture(_shapes(513, 20)), 2.0, "range", lambda r: _tiles(r) == (512, 2), side=512),
 }
-SETS: dict[str, Mapping[str, Case | SplitCase]] = {"tunable": CASES, "split": SPLIT_CASES, "tiles": TILED_CASES}
+
+
+def _paper(n: float, entropy: str) -> EncodeOptions:
+    return EncodeOptions(model="wu2019-small", n=n, entropy=entropy)
+
+
+WU2019_CASES = {
+    "pixel": AskedCase(
+        lambda: Picture(np.array([[[200, 90, 30]]], np.uint8)),
+        _paper(0.0, "range"),
+        lambda r: _size(r) == (1, 1),
+        BOUNDS,
+    ),
+    "odd": AskedCase(lambda: Picture(_shapes(61, 97)), _paper(-1.0, "huffman"), lambda r: _size(r) == (97, 61), BOUNDS),
+    "photo-low": AskedCase(
+        lambda: Picture(_photo("astronaut", 40, 140, 120, 160)),
+        _paper(1.5, "range"),
+        lambda r: len(r["depths"]) >= 6,
+        BOUNDS,
+    ),
+    "photo-mid": AskedCase(
+        lambda: Picture(_photo("astronaut", 40, 140, 120, 160)),
+        _paper(0.0, "huffman"),
+        lambda r: len(r["depths"]) >= 10,
+        BOUNDS,
+    ),
+    "all-channels": AskedCase(
+        lambda: Picture(_photo("coffee", 60, 300, 120, 160)),
+        _paper(-8.0, "range"),
+        lambda r: r["depths"] == [16],
+        BOUNDS,
+    ),
+    "one-channel": AskedCase(
+        lambda: Picture(_photo("coffee", 60, 300, 120, 160)),
+        _paper(8.0, "huffman"),
+        lambda r: r["depths"] == [1],
+        BOUNDS,
+    ),
+    "alpha": AskedCase(_with_alpha, _paper(1.0, "range"), lambda r: r["alpha"] is not None, BOUNDS),
+}
+SETS: dict[str, Mapping[str, Case | AskedCase]] = {
+    "tunable": CASES,
+    "split": SPLIT_CASES,
+    "tiles": TILED_CASES,
+    "wu2019": WU2019_CASES,
+}
 
 
 def _size(record: Record) -> tuple[int, int]:
@@ -215,9 +263,9 @@ def _tiles(record: Record) -> tuple[int, int]:
     return record["tiles"]["side"], len(record["tiles"]["lengths"])
 
 
-def encode(case: Case | SplitCase) -> bytes:
+def encode(case: Case | AskedCase) -> bytes:
     """The file of a case, with the default model where it needs one."""
-    if isinstance(case, SplitCase):
+    if isinstance(case, AskedCase):
         return encode_picture(case.picture(), case.options).data
     codec = Special(get(None), "cpu")
     codec.factor, codec.side = case.factor, case.side
@@ -252,7 +300,7 @@ def describe(data: bytes) -> Record:
         "header": asdict(parsed.header) | {"model_hash": parsed.header.model_hash.hex()},
         **({} if parsed.tiles is None else {"tiles": parsed.tiles._asdict() | {"lengths": list(parsed.tiles.lengths)}}),
         "chunks": [[chunk.name, chunk.offset, chunk.length] for chunk in parsed.chunks],
-        **(_split_record(data) if parsed.header.codec == split.CODEC_ID else _symbol_record(data)),
+        **RECORDS[parsed.header.codec](data),
         **{name: None if value is None else hashlib.sha256(value).hexdigest() for name, value in extras.items()},
     }
 
@@ -267,6 +315,18 @@ def _symbol_record(data: bytes) -> Record:
         "symbols": {name: _sha(array) for name, array in arrays.items()},
         "escapes": count_escapes(data),
         "off_grid": int(np.count_nonzero(symbols.means16 % 16)),
+    }
+
+
+def _plane_record(data: bytes) -> Record:
+    """What is exact in the IMAGE chunk of the wu2019 codec."""
+    symbols = read_symbols(data)
+    arrays = {"depth": symbols.levels, "z": symbols.latents}
+    return {
+        "model": find(container.read(data).header.model).name,
+        "shapes": {name: list(array.shape) for name, array in arrays.items()},
+        "symbols": {name: _sha(array) for name, array in arrays.items()},
+        "depths": np.unique(symbols.levels).tolist(),
     }
 
 
@@ -287,6 +347,13 @@ def _split_record(data: bytes) -> Record:
             for name, stream in zip(("salient", "rest"), streams, strict=True)
         },
     }
+
+
+RECORDS: dict[int, Callable[[bytes], Record]] = {
+    spec.CODEC_TUNABLE: _symbol_record,
+    spec.CODEC_SPLIT: _split_record,
+    spec.CODEC_WU2019: _plane_record,
+}
 
 
 def cell_means(rgb: Pixels) -> NDArray[np.int64]:
@@ -312,7 +379,7 @@ def pixel_errors(rgb: Pixels, expected: Pixels, means: NDArray[np.int64]) -> dic
     }
 
 
-def make(name: str, case: Case | SplitCase) -> tuple[bytes, Record, bytes]:
+def make(name: str, case: Case | AskedCase) -> tuple[bytes, Record, bytes]:
     """File, record and PNG of a case; GicError where it does not hold what it exists for."""
     data = encode(case)
     record = describe(data)
@@ -331,7 +398,7 @@ def write_all(folder: Path, names: list[str], profile: str = "tunable") -> None:
     if existing:
         raise GicError(f"released vectors are never made again: {', '.join(sorted(existing))}")
     made = {name: make(name, SETS[profile][name]) for name in names}
-    if profile != "split" and not any(record["off_grid"] for _, record, _ in made.values()):
+    if profile in ("tunable", "tiles") and not any(record["off_grid"] for _, record, _ in made.values()):
         raise GicError("no mean off the integer grid: the set would not see the means drift")
     folder.mkdir(parents=True, exist_ok=True)
     for name, (data, record, png) in made.items():
@@ -339,7 +406,7 @@ def write_all(folder: Path, names: list[str], profile: str = "tunable") -> None:
         (folder / f"{name}.png").write_bytes(png)
         text = json.dumps(record, indent=1)
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        told = {key: record[key] for key in ("escapes", "off_grid", "factor", "cells") if key in record}
+        told = {key: record[key] for key in ("escapes", "off_grid", "factor", "cells", "depths") if key in record}
         print(f"{name:16} {len(data):6} bytes, {told}")
 
 

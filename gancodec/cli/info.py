@@ -18,7 +18,7 @@ CODERS = {
     spec.CODER_WEBP: "webp",
     spec.CODER_WEBP_LOSSLESS: "webp-lossless",
 }
-CODECS = {spec.CODEC_TUNABLE: "gic1", spec.CODEC_SPLIT: "split"}
+CODECS = {spec.CODEC_TUNABLE: "gic1", spec.CODEC_SPLIT: "split", spec.CODEC_WU2019: "wu2019"}
 
 
 def info(

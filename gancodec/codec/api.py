@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from gancodec import container
 from gancodec.codec import rate, split, tiled
+from gancodec.codec.base import CODERS, Codec, coder_name
 from gancodec.codec.curve import TunabilityCurve
 from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size
-from gancodec.codec.tunable import CODEC_ID, CODERS, TunableCodec, coder_name
+from gancodec.codec.tunable import TunableCodec
 from gancodec.codec.view import Progress, View, view_of
+from gancodec.codec.wu2019 import Wu2019Codec
 from gancodec.container import MAX_PIXELS, Container, Header, Tiles
 from gancodec.container.spec import FLAG_SYNTHETIC
-from gancodec.errors import MissingWeights, TargetMissed, UnsupportedFile, UsageError
-from gancodec.models.config import SUBLEVELS
+from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnsupportedFile, UsageError
+from gancodec.models.config import MODELS, TunableConfig, Wu2019Config
 from gancodec.types import Geometry, Picture, Symbols
-from gancodec.weights import ModelInfo, find, get
+from gancodec.weights import ModelInfo, Weights, find, get
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,7 +50,8 @@ __all__ = [
     "verify_bytes",
 ]
 
-SYNTHETIC_NOTE = "Decoded by gancodec at realism {realism:g}: fine detail may be synthesised and not in the original."
+CODECS: dict[type, type[Codec]] = {TunableConfig: TunableCodec, Wu2019Config: Wu2019Codec}
+SYNTHETIC_NOTE = "Decoded by gancodec{at}: fine detail may be synthesised and not in the original."
 
 
 class Encoded(NamedTuple):
@@ -80,11 +83,11 @@ def encode_picture(
     options = options or EncodeOptions()
     if options.profile == "split":
         return _encode_split(picture, options, asked)
-    return encode_with(TunableCodec(get(options.model), options.device), picture, options, asked, progress)
+    return encode_with(codec_of(get(options.model), options.device), picture, options, asked, progress)
 
 
 def encode_with(
-    codec: TunableCodec,
+    codec: Codec,
     picture: Picture,
     options: EncodeOptions,
     asked: Wishes | None = None,
@@ -96,15 +99,16 @@ def encode_with(
     target = target_size(options, picture.geometry)
     asked = asked or priority.wishes(picture.rgb, options)
     analysis = codec.analyse(picture.rgb, progress)
-    importance = priority.biased(analysis.importance, asked, options.saliency_strength)
+    strength = options.saliency_strength
+    importance = priority.biased(analysis.importance, asked, strength, codec.importance_stride)
     analysis = analysis._replace(importance=importance)
     info = codec.weights.info
     streams: dict[tuple[float, int], tiled.Streams] = {}
-    fixed = _fixed_size(picture, _header(picture, info, 0.0, 0, options), options)
+    fixed = _fixed_size(picture, _header(picture, codec, 0.0, 0, options), options)
 
-    def size_at(n: float, deadzone: int = 0) -> int:
-        coded = tiled.encode(codec, analysis, picture.geometry, n, options.entropy, deadzone)
-        streams[n, deadzone] = coded
+    def size_at(n: float, trim: int = 0) -> int:
+        coded = tiled.encode(codec, analysis, picture.geometry, n, options.entropy, trim)
+        streams[n, trim] = coded
         return fixed + container.image_size(len(coded.image), coded.tiles) - container.chunk_size(0)
 
     if target is None:
@@ -113,7 +117,7 @@ def encode_with(
     else:
         found = _search(size_at, target, fixed, picture.geometry, info)
     coded = streams[found.n, found.trim]
-    header = _header(picture, info, found.n, coded.level_shift, options)
+    header = _header(picture, codec, found.n, coded.level_shift, options)
     data = _wrap(coded.image, picture, header, options, coded.tiles)
     return _encoded(data, found.n, found, target, picture, options)
 
@@ -174,16 +178,17 @@ def _search(size_at: Callable[..., int], target: int, fixed: int, geometry: Geom
     return rate.search(size_at, target, guess, curve.slope(guess), N_BOUNDS, fixed, size_at)
 
 
-def _header(picture: Picture, info: ModelInfo, n: float, level_shift: int, options: EncodeOptions) -> Header:
-    """Header of a file of the tunable codec."""
+def _header(picture: Picture, codec: Codec, n: float, level_shift: int, options: EncodeOptions) -> Header:
+    """Header of a file of a learned codec."""
+    info = codec.weights.info
     return Header(
         width=picture.geometry.width,
         height=picture.geometry.height,
         model=info.id,
         model_hash=info.entropy_hash,
-        codec=CODEC_ID,
+        codec=codec.id,
         coder=CODERS[options.entropy],
-        flags=0 if info.default_realism is None else FLAG_SYNTHETIC,
+        flags=FLAG_SYNTHETIC if codec.synthesises(0.0 if info.default_realism is None else 1.0) else 0,
         n=round(n * 1000),
         level_shift=level_shift,
     )
@@ -212,11 +217,17 @@ def _unwrap(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str 
     return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
 
 
-def _codec_of(header: Header, model: str | None, device: str) -> TunableCodec:
+def codec_of(weights: Weights, device: str) -> Codec:
+    """The codec of a model."""
+    config = MODELS.get(weights.info.name)
+    return CODECS.get(type(config), TunableCodec)(weights, device)
+
+
+def _codec_of(header: Header, model: str | None, device: str) -> Codec:
     """The codec that can read the symbols of a file."""
     if header.codec == split.CODEC_ID:
         raise UnsupportedFile("files of the split codec have no coded symbols and no levels")
-    if header.codec != CODEC_ID:
+    if header.codec not in {kind.id for kind in CODECS.values()}:
         raise UnsupportedFile(f"codec {header.codec} is not known to this build")
     coder_name(header.coder)
     info = find(model if model is not None else header.model)
@@ -224,7 +235,10 @@ def _codec_of(header: Header, model: str | None, device: str) -> TunableCodec:
         raise MissingWeights(
             f"written with entropy model {header.model_hash.hex()}, but {info.name} here is {info.entropy_hash.hex()}"
         )
-    return TunableCodec(get(info.name), device)
+    codec = codec_of(get(info.name), device)
+    if codec.id != header.codec:
+        raise CorruptFile(f"header: codec {header.codec} is not that of model {info.name}")
+    return codec
 
 
 def _geometry(header: Header) -> Geometry:
@@ -265,7 +279,7 @@ def realism_of(asked: float | None, info: ModelInfo | None) -> float:
 
 def decode_with(
     parsed: Container,
-    codec: TunableCodec,
+    codec: Codec,
     realism: float = 0.0,
     view: View | None = None,
     progress: Progress | None = None,
@@ -275,14 +289,20 @@ def decode_with(
     view = view or View.whole(reader.geometry)
     reader.check_first(view.area)
     rgb = codec.network.synthesise(reader, reader.geometry, realism, view, progress)
-    return _unwrap(parsed, rgb, view, SYNTHETIC_NOTE.format(realism=realism) if realism > 0 else None)
+    at = "" if codec.weights.info.default_realism is None else f" at realism {realism:g}"
+    return _unwrap(parsed, rgb, view, SYNTHETIC_NOTE.format(at=at) if codec.synthesises(realism) else None)
+
+
+def read_with(parsed: Container, codec: Codec) -> Symbols:
+    """Symbols of a parsed file with a codec at hand."""
+    return tiled.Reader(codec, parsed).symbols()
 
 
 def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
     """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does, and
     UnsupportedFile for files of the split codec."""
     parsed = container.read(data, max_pixels=max_pixels)
-    return tiled.Reader(_codec_of(parsed.header, None, "cpu"), parsed).symbols()
+    return read_with(parsed, _codec_of(parsed.header, None, "cpu"))
 
 
 class Allocation(NamedTuple):
@@ -297,7 +317,7 @@ def read_allocation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Allocation:
     """Levels and coded bits per block of a .gic file, without torch. Raises as `read_symbols` does."""
     parsed = container.read(data, max_pixels=max_pixels)
     reader = tiled.Reader(_codec_of(parsed.header, None, "cpu"), parsed)
-    levels = reader.symbols().levels.astype(np.int64) * SUBLEVELS + parsed.header.level_shift
+    levels = reader.codec.block_levels(reader.symbols(), parsed.header.level_shift)
     return Allocation(levels, reader.block_bits())
 
 
@@ -347,8 +367,8 @@ def decode(
 ) -> Image.Image:
     """Decode the bytes of a .gic file to a Pillow image; ICC, EXIF and XMP are in its `info`.
 
-    `realism` in [0, 1] overrides that of the options. Above 0 a note on synthesised detail is in ``info["comment"]``,
-    which Pillow writes into JPEG files by itself.
+    `realism` in [0, 1] overrides that of the options. Where detail may be synthesised (above 0, and always with the
+    wu2019 models) a note is in ``info["comment"]``, which Pillow writes into JPEG files by itself.
 
     Examples
     --------

@@ -1,6 +1,7 @@
 """The networks of a model as ONNX files, for programs that run them without PyTorch.
 
-What lies between the two, gains, rounding and entropy coding, is integers and NumPy in `codec.tunable` and `entropy`.
+What lies between the two, n, gains or importance matrix, rounding and entropy coding, is integers and NumPy in
+`codec.tunable`, `codec.wu2019` and `entropy`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 
 from gancodec import __version__
 from gancodec.codec.api import realism_of
-from gancodec.codec.network import Network
+from gancodec.codec.network import build
+from gancodec.codec.wu2019 import STRIDE as WU2019_STRIDE
 from gancodec.errors import MissingExtra
 from gancodec.models.tunable import TunableModel
+from gancodec.models.wu2019 import Wu2019Model
 from gancodec.types import BLOCK, LATENT_STRIDE
 from gancodec.weights import Weights
 
@@ -27,20 +30,18 @@ if TYPE_CHECKING:
 
 OPSET = 18  # the lowest that PyTorch's exporter writes without converting
 PARTS = ("encoder", "generator")
-SITES = BLOCK // LATENT_STRIDE  # latent sites along the side of a block
 
 
 class _Encoder(nn.Module):
-    """What `TunableModel.analyse` computes, as a module."""
+    """What the `analyse` of a model computes, as a module."""
 
-    def __init__(self, model: TunableModel) -> None:
+    def __init__(self, model: TunableModel | Wu2019Model) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """rgb (B, 3, H, W) in [0, 1] to omega, hyper and importance."""
-        omega, hyper, importance = self.model.analyse(rgb)
-        return omega, hyper, importance
+    def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
+        """rgb (B, 3, H, W) in [0, 1] to the arrays of the model's analysis."""
+        return tuple(self.model.analyse(rgb))
 
 
 def file_name(model: str, part: str) -> str:
@@ -55,6 +56,9 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
     ``hyper`` (B, Kh, H/64, W/64) and ``importance`` (B, H/64, W/64) in logit units. The generator takes ``latent``
     (B, K, H/16, W/16) with gains undone and ``level`` (B, H/64, W/64) in [0, 31] to ``picture`` (B, 3, H, W), which
     is meant to lie in [0, 1] and not clipped.
+
+    With the wu2019 models all grids are at 1/8: the encoder gives ``omega`` and ``importance`` (B, H/8, W/8), and the
+    generator takes ``latent``, which is z, alone.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
         raise MissingExtra("ONNX export", "onnx") from error
     info = weights.info
     chosen = realism_of(realism, info)
-    model = Network(weights, torch.device("cpu")).model
+    model = build(weights, torch.device("cpu")).model
     about = {
         "model": info.name,
         "model_id": str(info.id),
@@ -91,20 +95,27 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
         "gancodec_version": __version__,
         "opset": str(OPSET),
     }
+    paper = isinstance(model, Wu2019Model)
+    sites = BLOCK // (WU2019_STRIDE if paper else LATENT_STRIDE)  # latent sites along the side of a block
     batch, rows, columns = (torch.export.Dim(name, min=1, max=1 << 16) for name in ("batch", "rows", "columns"))
     at_blocks = {0: batch, 1: rows, 2: columns}
-    at_sites = {0: batch, 2: SITES * rows, 3: SITES * columns}
+    at_sites = {0: batch, 2: sites * rows, 3: sites * columns}
     at_pixels = {0: batch, 2: BLOCK * rows, 3: BLOCK * columns}
     # Sizes to trace with: unlike each other and above 1, so that none is taken for a constant.
     rgb = torch.zeros(2, 3, 3 * BLOCK, 4 * BLOCK)
-    latent, level = torch.zeros(2, model.config.latent_channels, 3 * SITES, 4 * SITES), torch.zeros(2, 3, 4)
-    encoder = _trace(_Encoder(model), {"rgb": rgb}, [at_pixels], ["omega", "hyper", "importance"])
-    given = {"latent": latent, "level": level}
-    generator = _trace(model.generator_at(chosen), given, [at_sites, at_blocks], ["picture"])
+    given, sizes = {"latent": torch.zeros(2, _channels(model), 3 * sites, 4 * sites)}, [at_sites]
+    if not paper:
+        given, sizes = given | {"level": torch.zeros(2, 3, 4)}, [at_sites, at_blocks]
+    outputs = ["omega", "importance"] if paper else ["omega", "hyper", "importance"]
+    generator = model.generator if paper else model.generator_at(chosen)
     return {
-        "encoder": _finish(encoder, about),
-        "generator": _finish(generator, about | {"realism": f"{chosen:g}"}),
+        "encoder": _finish(_trace(_Encoder(model), {"rgb": rgb}, [at_pixels], outputs), about),
+        "generator": _finish(_trace(generator, given, sizes, ["picture"]), about | {"realism": f"{chosen:g}"}),
     }
+
+
+def _channels(model: TunableModel | Wu2019Model) -> int:
+    return model.config.channels if isinstance(model, Wu2019Model) else model.config.latent_channels
 
 
 def _trace(module: nn.Module, inputs: dict[str, Tensor], sizes: list[Any], outputs: list[str]) -> onnx.ModelProto:

@@ -76,7 +76,7 @@ def saliency_of(rgb: NDArray[np.uint8], options: EncodeOptions) -> FloatArray:
     return from_gray(to_gray(saliency_map(rgb, source, options.saliency_model)))
 
 
-def biased(importance: FloatArray, asked: Wishes, strength: float = 1.0) -> FloatArray:
+def biased(importance: FloatArray, asked: Wishes, strength: float = 1.0, side: int = BLOCK) -> FloatArray:
     """Importance with wished blocks raised over the others, its mean kept so that n still means about the same rate.
 
     Parameters
@@ -86,6 +86,8 @@ def biased(importance: FloatArray, asked: Wishes, strength: float = 1.0) -> Floa
     asked : Wishes
     strength : float
         Scales saliency and regions.
+    side : int
+        Of the blocks, in pixels.
 
     Returns
     -------
@@ -94,12 +96,14 @@ def biased(importance: FloatArray, asked: Wishes, strength: float = 1.0) -> Floa
     """
     bias = np.zeros(importance.shape)
     if asked.protection is not None:
-        bias += PROTECT_STRENGTH * _covered(asked.protection, importance.shape)
+        bias += PROTECT_STRENGTH * _covered(asked.protection, importance.shape, side)
     if asked.region is not None:
         # A region that reaches into a block needs that block.
-        bias += strength * REGION_STRENGTH * _by_block(asked.region, importance.shape, lambda pixels: pixels.max(1))
+        bias += (
+            strength * REGION_STRENGTH * _by_block(asked.region, importance.shape, side, lambda pixels: pixels.max(1))
+        )
     if asked.saliency is not None:
-        bias += strength * SALIENCY_STRENGTH * _standardised(asked.saliency, importance.shape)
+        bias += strength * SALIENCY_STRENGTH * _standardised(asked.saliency, importance.shape, side)
     if not bias.any():
         return importance
     result: FloatArray = (importance + (bias - bias.mean())).astype(np.float32)
@@ -155,26 +159,31 @@ def painted(region: FloatArray, boxes: Iterable[AnyBox]) -> FloatArray:
     return result
 
 
-def _standardised(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.float64]:
+def _standardised(values: FloatArray, blocks: tuple[int, ...], side: int) -> NDArray[np.float64]:
     """Map (H, W) to its mean in each block (hb, wb), with mean 0 and standard deviation (at most) 1."""
-    means = _by_block(values, blocks, lambda pixels: pixels.mean(1))
+    means = _by_block(values, blocks, side, lambda pixels: pixels.mean(1))
     result: NDArray[np.float64] = (means - means.mean()) / max(float(means.std()), LEAST_SPREAD)
     return result
 
 
-def _covered(values: FloatArray, blocks: tuple[int, ...]) -> NDArray[np.float64]:
+def _covered(values: FloatArray, blocks: tuple[int, ...], side: int) -> NDArray[np.float64]:
     """Map (H, W) to its mean in each block (hb, wb), full from FULL_SHARE on."""
-    return np.minimum(_by_block(values, blocks, lambda pixels: pixels.mean(1)) / FULL_SHARE, 1)
+    return np.minimum(_by_block(values, blocks, side, lambda pixels: pixels.mean(1)) / FULL_SHARE, 1)
 
 
 def _by_block(
-    values: FloatArray, blocks: tuple[int, ...], value_of: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    values: FloatArray,
+    blocks: tuple[int, ...],
+    side: int,
+    value_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """What `value_of` makes of the pixels (wb, 4096) of each row of blocks; edges repeated as the encoder pads them."""
+    """What `value_of` makes of the pixels (wb, side**2) of each row of blocks; edges repeated as the encoder pads
+    them."""
     result = np.empty(blocks)
+    last = values.shape[0] - 1
     for row in range(blocks[0]):  # one at a time: a copy of the whole map would be larger than the picture
-        strip = values[row * BLOCK : (row + 1) * BLOCK].astype(np.float64)
-        below, right = BLOCK - strip.shape[0], blocks[1] * BLOCK - strip.shape[1]
-        padded = np.pad(strip, ((0, below), (0, right)), mode="edge")
-        result[row] = value_of(padded.reshape(BLOCK, blocks[1], BLOCK).swapaxes(0, 1).reshape(blocks[1], BLOCK**2))
+        rows = np.minimum(np.arange(row * side, (row + 1) * side), last)
+        strip = values[rows].astype(np.float64)
+        padded = np.pad(strip, ((0, 0), (0, blocks[1] * side - strip.shape[1])), mode="edge")
+        result[row] = value_of(padded.reshape(side, blocks[1], side).swapaxes(0, 1).reshape(blocks[1], side**2))
     return result

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.codec.tunable import Analysis, TunableCodec, coder_name
+from gancodec.codec.base import Codec, coder_name
 from gancodec.container import Container, Tiles, spec
 from gancodec.errors import CorruptFile
 from gancodec.tiling import Area, cover
-from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, Symbols
+from gancodec.types import BLOCK, FloatArray, Geometry, Symbols
 
 
 class Streams(NamedTuple):
@@ -50,17 +50,13 @@ class Place(NamedTuple):
         return Geometry(width=self.area.right - self.area.left, height=self.area.bottom - self.area.top)
 
 
-def encode(
-    codec: TunableCodec, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range", deadzone: int = 0
-) -> Streams:
+def encode(codec: Codec, analysis: Any, geometry: Geometry, n: float, coder: str = "range", trim: int = 0) -> Streams:
     """Code an analysed picture at `n`, in tiles where it is large; levels are chosen for the picture as a whole."""
     side = codec.tile_side(geometry)
     levels, shift = codec.levels_at(analysis.importance, n)
     parts = []
     for area in _areas(geometry, side):
-        sites, blocks = area.sites(LATENT_STRIDE), area.sites(BLOCK)
-        part = Analysis(analysis.omega[sites], analysis.hyper[blocks], analysis.importance[blocks])
-        target = codec.target_of(part, levels[blocks], shift)._replace(deadzone=deadzone)
+        target = codec.trimmed(codec.target_of(analysis, levels, shift, area), trim)
         parts.append(codec.write(target, Place(area, b"").geometry, shift, coder)[0])
     return Streams(tuple(parts), shift, side)
 
@@ -71,7 +67,7 @@ def _areas(geometry: Geometry, side: int | None) -> list[Area]:
 
 
 def places(parsed: Container) -> list[Place]:
-    """The streams of a parsed file of the tunable codec; CorruptFile where one would be for too many pixels."""
+    """The streams of a parsed file of a learned codec; CorruptFile where one would be for too many pixels."""
     geometry = Geometry(width=parsed.header.width, height=parsed.header.height)
     tiles = parsed.tiles
     if tiles is None and np.prod(geometry.padded) > spec.MAX_STREAM_PIXELS:
@@ -88,12 +84,12 @@ class Reader:
 
     Parameters
     ----------
-    codec : TunableCodec
+    codec : Codec
     parsed : Container
-        Of the tunable codec.
+        Of that codec.
     """
 
-    def __init__(self, codec: TunableCodec, parsed: Container) -> None:
+    def __init__(self, codec: Codec, parsed: Container) -> None:
         self.codec, self.places = codec, places(parsed)
         self.geometry = Geometry(width=parsed.header.width, height=parsed.header.height)
         self._shift, self._coder = parsed.header.level_shift, coder_name(parsed.header.coder)
@@ -110,7 +106,7 @@ class Reader:
     def symbols(self) -> Symbols:
         """Those of the whole picture, put together."""
         kinds = tuple(zip(*(symbols for _, symbols in self.each()), strict=True))
-        strides = BLOCK, BLOCK, LATENT_STRIDE, LATENT_STRIDE
+        strides = self.codec.symbol_strides
         return Symbols(*(self._joined(parts, stride) for parts, stride in zip(kinds, strides, strict=True)))
 
     def block_bits(self) -> NDArray[np.float64]:
@@ -124,9 +120,9 @@ class Reader:
         For areas asked for from the top to the bottom: what lies above is forgotten.
         """
         self._held = {known: arrays for known, arrays in self._held.items() if known.bottom > area.top}
-        geometry = Geometry(width=area.right - area.left, height=area.bottom - area.top)
-        latent = np.empty((self.codec.entropy.channels, *geometry.latent), np.float32)
-        level = np.empty(geometry.blocks, np.float32)
+        height, width, stride = area.bottom - area.top, area.right - area.left, self.codec.stride
+        latent = np.empty((self.codec.entropy.channels, height // stride, width // stride), np.float32)
+        level = np.empty((height // BLOCK, width // BLOCK), np.float32)
         for place in self.places:
             common = place.area.common(area)
             if common is None:
@@ -135,7 +131,7 @@ class Reader:
             if held is None:
                 held = self._held[place.area] = self.codec.generator_input(self._symbols(place), self._shift)
             target, source = common.seen_from(area), common.seen_from(place.area)
-            latent[target.sites(LATENT_STRIDE)] = held[0][source.sites(LATENT_STRIDE)]
+            latent[target.sites(stride)] = held[0][source.sites(stride)]
             level[target.sites(BLOCK)] = held[1][source.sites(BLOCK)]
         return latent, level
 

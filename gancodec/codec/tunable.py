@@ -1,5 +1,4 @@
-"""The tunable codec: joins model, entropy coder and container. One encode/decode pair for every model of
-`models.config.MODELS`."""
+"""The tunable codec of the gic1 models: levels per block, gains, and the context network's probabilities."""
 
 from __future__ import annotations
 
@@ -9,26 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gancodec.codec.base import Codec, checked
+from gancodec.container.spec import CODEC_TUNABLE
 from gancodec.entropy.coder import Coder
 from gancodec.entropy.context import EntropyModel
-from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
-from gancodec.entropy.rangecoder import RangeReader, RangeWriter
-from gancodec.entropy.tables import Tables
 from gancodec.entropy.walk import TARGET_BITS, Target, walk
-from gancodec.errors import MissingWeights, UnsupportedFile
 from gancodec.models.config import LEVELS, SUBLEVELS, logit_to_level
-from gancodec.types import FloatArray, Geometry, IntArray, Symbols
+from gancodec.tiling import Area
+from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray, Symbols
 from gancodec.weights import Weights
 
 if TYPE_CHECKING:
-    from gancodec.codec.network import Network
     from gancodec.codec.view import Progress
 
-CODEC_ID = 0
-CODERS = {"range": 0, "huffman": 1}
 FINE_BLOCKS, FINE_SHARE = 48, 0.25  # least blocks, and greatest share that moves at once, for n alone to steer finely
-TILED_FROM = 1 << 22  # padded pixels: smaller pictures are one stream
-TILE_SIDE = 2048  # pixels; 1024 costs another 0.3 % of the bits (docs/decisions.md)
 TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach
 
 
@@ -41,72 +34,27 @@ class Analysis(NamedTuple):
     importance: FloatArray
 
 
-class Stream(NamedTuple):
-    """A coded picture: the bytes of the IMAGE chunk, the header's level shift, and what a decoder will read from
-    them."""
-
-    data: bytes
-    level_shift: int
-    symbols: Symbols
-
-
 @lru_cache(maxsize=4)
 def _entropy_model(weights: Weights) -> EntropyModel:
-    try:
-        model = EntropyModel(weights.entropy)
-    except (LookupError, ValueError) as error:  # arrays that are missing, or of shapes that do not fit each other
-        raise MissingWeights(f"model {weights.info.name}: entropy arrays do not fit: {error!r}") from error
-    if model.hash != weights.info.entropy_hash:  # files name the model by this hash
-        raise MissingWeights(f"model {weights.info.name}: entropy arrays are not those that the manifest names")
+    model: EntropyModel = checked(weights, EntropyModel)
     return model
 
 
-class TunableCodec:
-    """Encoder and decoder of one model.
+class TunableCodec(Codec):
+    """Encoder and decoder of a model of `models.tunable`; see `Codec`."""
 
-    Parameters
-    ----------
-    weights : Weights
-    device : {"auto", "cpu", "cuda"}
-        Where the networks run. The integer part always runs on the CPU and never imports torch.
-    """
+    id = CODEC_TUNABLE
+    stride, importance_stride = LATENT_STRIDE, BLOCK
+    symbol_strides = (BLOCK, BLOCK, LATENT_STRIDE, LATENT_STRIDE)
+    entropy: EntropyModel
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
-        self.weights, self.device = weights, device
+        super().__init__(weights, device)
         self.entropy = _entropy_model(weights)
-
-    @property
-    def network(self) -> Network:
-        """Encoder, masker and generator on the device; importing torch waits for the first use."""
-        from gancodec.codec.network import load_network
-
-        return load_network(self.weights, self.device)
 
     def analyse(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> Analysis:
         """Run encoder and masker once on (H, W, 3) uint8 pixels."""
         return Analysis(*self.network.analyse(rgb, progress))
-
-    def tile_side(self, geometry: Geometry) -> int | None:
-        """Side in pixels of the tiles that a picture is cut into; None for one that is not."""
-        height, width = geometry.padded
-        return TILE_SIDE if height * width > TILED_FROM and max(height, width) > TILE_SIDE else None
-
-    def code(self, analysis: Analysis, geometry: Geometry, n: float, coder: str = "range", deadzone: int = 0) -> Stream:
-        """Code an analysed picture at `n`; nothing but integers below the first line. See `Target` for the deadzone."""
-        target, shift = self.target_at(analysis, n)
-        data, symbols = self.write(target._replace(deadzone=deadzone), geometry, shift, coder)
-        return Stream(data, shift, symbols)
-
-    def write(self, target: Target, geometry: Geometry, level_shift: int, coder: str) -> tuple[bytes, Symbols]:
-        """One stream, and what a decoder will read from it."""
-        writer = _writer(coder, self.entropy.tables)
-        symbols = walk(writer, self.entropy, geometry, level_shift, target)
-        return writer.finish(), symbols
-
-    def target_at(self, analysis: Analysis, n: float) -> tuple[Target, int]:
-        """Levels, gains and quantised targets at `n`, with the level shift."""
-        levels, shift = self.levels_at(analysis.importance, n)
-        return self.target_of(analysis, levels, shift), shift
 
     def levels_at(self, importance: FloatArray, n: float) -> tuple[IntArray, int]:
         """Levels (hb, wb) of a whole picture at `n`, with the level shift.
@@ -130,48 +78,42 @@ class TunableCodec:
                 shift = SUBLEVELS - 1
         return np.clip(levels, 0, LEVELS - 1).astype(np.int32), shift
 
-    def target_of(self, analysis: Analysis, levels: IntArray, level_shift: int) -> Target:
-        """Quantised targets of a picture, or a part of one, at given levels (hb, wb)."""
+    def target_of(self, analysis: Analysis, levels: IntArray, level_shift: int, area: Area | None = None) -> Target:
+        """Quantised targets of a picture, or an area of it, at given levels (hb, wb)."""
+        omega, hyper = analysis.omega, analysis.hyper
+        if area is not None:
+            sites, blocks = area.sites(LATENT_STRIDE), area.sites(BLOCK)
+            omega, hyper, levels = omega[sites], hyper[blocks], levels[blocks]
         position = levels.astype(np.int64) * SUBLEVELS + level_shift
         scale = float(1 << 16)
-        hyper = np.rint(analysis.hyper * (self.entropy.hyper_gain[position].transpose(2, 0, 1) / scale))
+        symbols = np.rint(hyper * (self.entropy.hyper_gain[position].transpose(2, 0, 1) / scale))
         gain = self.entropy.gain[position.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1) / scale
-        gained = np.clip(np.rint(analysis.omega * gain * (1 << TARGET_BITS)), -TARGET_LIMIT, TARGET_LIMIT)
-        return Target(levels, np.clip(hyper, -(1 << 14), 1 << 14).astype(np.int32), gained.astype(np.int32))
+        gained = np.clip(np.rint(omega * gain * (1 << TARGET_BITS)), -TARGET_LIMIT, TARGET_LIMIT)
+        return Target(levels, np.clip(symbols, -(1 << 14), 1 << 14).astype(np.int32), gained.astype(np.int32))
 
-    def read(self, data: bytes, geometry: Geometry, level_shift: int, coder: str) -> Symbols:
-        """Symbols of an IMAGE chunk; CorruptFile where it is damaged."""
-        reader = _reader(coder, self.entropy.tables, data)
-        symbols = walk(reader, self.entropy, geometry, level_shift, None)
-        reader.finish()
-        return symbols
+    def trimmed(self, target: Target, amount: int) -> Target:
+        """The target with a dead zone of `amount`; see `Target`."""
+        return target._replace(deadzone=amount)
 
-    def block_bits(self, data: bytes, geometry: Geometry, level_shift: int, coder: str) -> NDArray[np.float64]:
-        """Bits that each block costs in an IMAGE chunk, (hb, wb); they add up to the chunk's.
-
-        Symbols count with their code length under their table. What belongs to no block (level map, the coder's last
-        word; with Huffman, what runs of zeros save) is shared in proportion.
-        """
-        bits = np.zeros(geometry.blocks)
-
-        def watch(rows: NDArray[np.int64], symbols: NDArray[np.int64], blocks: tuple[Any, Any]) -> None:
-            coded = rows > 0
-            cost = np.zeros(rows.shape)
-            cost[coded] = self.entropy.tables.bits(rows[coded].astype(np.int32), symbols[coded].astype(np.int32))
-            np.add.at(bits, blocks, cost.sum(-1))
-
-        reader = _reader(coder, self.entropy.tables, data)
-        walk(reader, self.entropy, geometry, level_shift, None, watch)
-        reader.finish()
-        if not bits.any():
-            bits += 1  # nothing but the level map
-        shared: NDArray[np.float64] = bits * (8 * len(data) / bits.sum())
-        return shared
+    def walk(
+        self, coder: Coder, name: str, geometry: Geometry, level_shift: int, target: Target | None, watch: Any
+    ) -> Symbols:
+        """See `entropy.walk`; both coders have the same order and the same rows."""
+        return walk(coder, self.entropy, geometry, level_shift, target, watch)
 
     def generator_input(self, symbols: Symbols, level_shift: int) -> tuple[FloatArray, FloatArray]:
         """What the generator takes: latents (K, h, w) with gains undone and fractional levels (hb, wb)."""
         position = symbols.levels.astype(np.int64) * SUBLEVELS + level_shift
         return self._undo_gains(symbols, position), (position / SUBLEVELS).astype(np.float32)
+
+    def block_levels(self, symbols: Symbols, level_shift: int) -> NDArray[np.int64]:
+        """Levels (hb, wb) in sixteenths."""
+        levels: NDArray[np.int64] = symbols.levels.astype(np.int64) * SUBLEVELS + level_shift
+        return levels
+
+    def synthesises(self, realism: float) -> bool:
+        """The faithful end invents nothing."""
+        return realism > 0
 
     def _undo_gains(self, symbols: Symbols, position: NDArray[np.int64]) -> FloatArray:
         sites = position.repeat(4, 0).repeat(4, 1)
@@ -191,19 +133,3 @@ def _moves_by_block(relative: FloatArray) -> bool:
     around = np.concatenate([parts, parts + 1])
     together = np.searchsorted(around, parts + 1 / SUBLEVELS) - np.arange(parts.size)
     return bool(parts.size >= FINE_BLOCKS and together.max() <= FINE_SHARE * parts.size)
-
-
-def _writer(coder: str, tables: Tables) -> Coder:
-    return HuffmanWriter(tables) if coder == "huffman" else RangeWriter(tables)
-
-
-def _reader(coder: str, tables: Tables, data: bytes) -> Coder:
-    return HuffmanReader(tables, data) if coder == "huffman" else RangeReader(tables, data)
-
-
-def coder_name(number: int) -> str:
-    """Name of a coder id of the header; UnsupportedFile for an unknown one."""
-    for name, known in CODERS.items():
-        if known == number:
-            return name
-    raise UnsupportedFile(f"entropy coder {number} is not known to this build")

@@ -156,9 +156,12 @@ def _conflict(header: Header) -> str | None:
     """What of the header cannot be with its codec; nothing is known of what goes with unknown codecs and coders."""
     if header.codec not in spec.CODERS:
         return None
-    if any(header.coder in coders for codec, coders in spec.CODERS.items() if codec != header.codec):
+    known = {coder for coders in spec.CODERS.values() for coder in coders}
+    if header.coder in known - set(spec.CODERS[header.codec]):
         return f"coder {header.coder} is not of codec {header.codec}"
-    if header.codec == spec.CODEC_TUNABLE:
-        return None if header.model else "codec 0 needs a model"
+    if header.codec == spec.CODEC_WU2019 and header.level_shift:
+        return "codec 2 has no levels, so its level_shift must be 0"
+    if header.codec != spec.CODEC_SPLIT:
+        return None if header.model else f"codec {header.codec} needs a model"
     modelless = (header.model, header.model_hash, header.flags, header.n, header.level_shift) == (0, bytes(8), 0, 0, 0)
     return None if modelless else "codec 1 has no model, so its model, model_hash, flags, n and level_shift must be 0"

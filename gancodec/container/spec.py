@@ -17,13 +17,15 @@ MAX_VARINT: Final = (1 << 32) - 1
 
 CODEC_TUNABLE: Final = 0
 CODEC_SPLIT: Final = 1
+CODEC_WU2019: Final = 2
 CODER_RANGE: Final = 0
 CODER_HUFFMAN: Final = 1
 CODER_WEBP: Final = 2
 CODER_WEBP_LOSSLESS: Final = 3
-CODERS: Final = {  # of each known codec; no two share one
+CODERS: Final = {  # of each known codec
     CODEC_TUNABLE: (CODER_RANGE, CODER_HUFFMAN),
     CODEC_SPLIT: (CODER_WEBP, CODER_WEBP_LOSSLESS),
+    CODEC_WU2019: (CODER_RANGE, CODER_HUFFMAN),
 }
 FLAG_SYNTHETIC: Final = 1  # decoded detail may be synthesised
 FLAGS_KNOWN: Final = FLAG_SYNTHETIC
@@ -48,7 +50,7 @@ CHUNK_NAMES: Final = {
 }
 
 TILE_SIDES: Final = (256, 512, 1024, 2048, 4096)  # pixels; the file has their logarithm to base 2
-MAX_STREAM_PIXELS: Final = 1 << 24  # padded: the most that one stream of codec 0 codes
+MAX_STREAM_PIXELS: Final = 1 << 24  # padded: the most that one stream of codec 0 or 2 codes
 
 MAX_METADATA: Final = 1 << 22  # inflated bytes of ICC, EXIF, XMP each
 MAX_UNKNOWN_CHUNKS: Final = 64  # in a file

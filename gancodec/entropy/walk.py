@@ -17,7 +17,7 @@ TARGET_BITS = 8  # gained latents enter in 1/256 steps
 SYMBOL_LIMIT = 1 << 15  # magnitude of a residual symbol
 
 
-# Told of table rows (…, C) and symbols (…, C) as they are coded, with the blocks (y, x), each (…), that they belong to.
+# Told of table rows (N,) and symbols (N,) as they are coded, with the blocks (y, x), each (N,), that they belong to.
 Watch = Callable[[Ints, Ints, tuple[Ints, Ints]], None]
 
 
@@ -65,7 +65,7 @@ def walk(
     block_position = levels.astype(np.int64) * model.sublevels + level_shift
     hyper = _code_hyper(coder, model, block_position, target)
     if watch:
-        watch(model.hyper_rows[block_position], hyper, tuple(np.indices(block_position.shape)))  # type: ignore[arg-type]
+        _tell(watch, model.hyper_rows[block_position], hyper, tuple(np.indices(block_position.shape)))  # type: ignore[arg-type]
     position = block_position.repeat(4, 0).repeat(4, 1)
     features = model.hyper_features(hyper, block_position)
     height, width = geometry.latent
@@ -89,10 +89,17 @@ def walk(
             deadzone = target.deadzone if target else 0
             latents[..., span][sites] = residuals = _code_residuals(coder, rows, means, wanted, deadzone)
             if watch:
-                watch(rows, residuals, (sites[0] // 4, sites[1] // 4))
+                _tell(watch, rows, residuals, (sites[0] // 4, sites[1] // 4))
         coded = model.inputs((latents * 16 + means16)[..., span], position, span)
         inputs = np.concatenate((inputs[..., : -features.shape[2]], coded, features), axis=2)
     return Symbols(levels, *(np.ascontiguousarray(a.transpose(2, 0, 1), np.int32) for a in (hyper, latents, means16)))
+
+
+def _tell(watch: Watch, rows: Ints, symbols: Ints, blocks: tuple[Ints, Ints]) -> None:
+    """Tell of rows and symbols (..., C) of blocks (...), those that are coded."""
+    coded = rows > 0
+    channels = [np.broadcast_to(b[..., None], rows.shape)[coded] for b in blocks]
+    watch(rows[coded], symbols[coded], (channels[0], channels[1]))
 
 
 def _checkerboard(height: int, width: int) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:

@@ -16,9 +16,11 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from gancodec.entropy.context import entropy_hash
+from gancodec.entropy.planes import SYMBOLS, row_count
 from gancodec.entropy.tables import fit_counts
+from gancodec.errors import GicError
 from gancodec.models.blocks import interpolate_rows
-from gancodec.models.config import LEVELS, SCALE_MIN, SCALE_STEP, SCALES, SUBLEVELS, TunableConfig
+from gancodec.models.config import LEVELS, SCALE_MIN, SCALE_STEP, SCALES, SUBLEVELS, Config
 from gancodec.models.context import ContextNetwork, GroupContext
 from gancodec.models.quantise import ACTIVATION_BITS, WEIGHT_LIMIT, weight_exponents
 from gancodec.models.tunable import Gains, TunableModel
@@ -116,10 +118,29 @@ def logistic_tables(histograms: list[NDArray[np.float64]] | None = None, strengt
     return {"tables.radius": np.array(radius, np.int32), "tables.counts": np.concatenate(counts).astype(np.int32)}
 
 
-def network_arrays(model: TunableModel) -> Arrays:
-    """Encoder, masker and generator as float16 arrays; the gains live among the integers."""
+def plane_tables(channels: int, histograms: list[NDArray[np.float64]] | None = None, strength: float = 16.0) -> Arrays:
+    """Integer arrays of `entropy.planes.PlaneModel`: even priors worth `strength` symbols, and what was coded."""
+    radius = int(SYMBOLS[-1])
+    counts = [fit_counts(np.array([1.0, 1.0]))]  # of the row that is not used
+    for row in range(1, row_count(channels)):
+        weights = np.full(2 * radius + 2, strength / (len(SYMBOLS) + 1))
+        weights[-1] = 0  # nothing lies beyond
+        counts.append(fit_counts(weights if histograms is None else weights + histograms[row]))
+    sizes = [0, *(radius for _ in counts[1:])]
+    return {
+        "channels": np.array([channels], np.int32),
+        "tables.radius": np.array(sizes, np.int32),
+        "tables.counts": np.concatenate(counts).astype(np.int32),
+    }
+
+
+def network_arrays(model: nn.Module) -> Arrays:
+    """Encoder, masker and generator as float16 arrays; gains live among the integers. GicError for an overflow."""
     state = {k: v for k, v in model.state_dict().items() if not k.startswith(("gains.", "hyper_gains."))}
-    return {k: v.detach().to(torch.float16).contiguous().numpy() for k, v in state.items()}
+    floats = {k: v.detach().to(torch.float16) for k, v in state.items() if v.is_floating_point()}
+    if broken := [k for k, v in floats.items() if not v.isfinite().all()]:
+        raise GicError(f"{broken[0]}: not finite as float16")
+    return {k: v.contiguous().numpy() for k, v in floats.items()}
 
 
 def entropy_arrays(path: Path) -> Arrays:
@@ -128,7 +149,7 @@ def entropy_arrays(path: Path) -> Arrays:
 
 
 def write_weights(
-    folder: Path, config: TunableConfig, entropy: Arrays, network: Arrays, calibration: dict[str, float], card: Any
+    folder: Path, config: Config, entropy: Arrays, network: Arrays, calibration: dict[str, float], card: Any
 ) -> Path:
     """Write `<name>.safetensors` and the model's entry in manifest.json (provenance and figures from `card`)."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,17 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from gancodec import container
-from gancodec.codec.api import EncodeOptions, decode_with, encode_with
-from gancodec.codec.tunable import Analysis, TunableCodec
-from gancodec.entropy.context import EntropyModel
-from gancodec.entropy.walk import walk
+from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with
+from gancodec.codec.base import Codec
+from gancodec.entropy.context import entropy_hash
 from gancodec.errors import UsageError
 from gancodec.metrics import ms_ssim, psnr
-from gancodec.models.config import SCALES, TunableConfig
+from gancodec.models.config import Config
 from gancodec.train.data import Crops
-from gancodec.train.export import Arrays, entropy_arrays, freeze_entropy, logistic_tables, network_arrays, write_weights
+from gancodec.train.export import Arrays, entropy_arrays, network_arrays, write_weights
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import Trained, checkpoint_meta, load_ema
+from gancodec.train.state import Trained, Wu2019Trained, checkpoint_meta, load_ema
 from gancodec.types import IntArray, Picture
 from gancodec.weights import ModelInfo, Weights
 
@@ -65,14 +64,17 @@ class HistogramCoder:
 
 
 def freeze(
-    net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]], released: Arrays | None = None
+    net: Trained | Wu2019Trained,
+    config: Config,
+    pictures: Sequence[NDArray[np.uint8]],
+    released: Arrays | None = None,
 ) -> Weights:
     """Freeze a network: integers, tables fitted on `pictures` over all n, calibration of n.
 
     With the `released` entropy arrays of a model, these stay as they are, tables and all, so that its files can still
     be read; UsageError where the network's integers are not theirs.
     """
-    entropy = freeze_entropy(net.model, net.context)
+    entropy = net.integers()
     if released is not None and any(
         k not in released or not np.array_equal(released[k], v)
         for k, v in entropy.items()
@@ -83,41 +85,46 @@ def freeze(
     calibration = {"logit_offset": 0.0, "logit_slope": 1.0, "log_bpp_at_0": math.log(0.15), "log_bpp_slope": -0.5}
     codec = _codec(config, entropy, network, calibration)
     analyses = [codec.analyse(p) for p in pictures]
-    entropy = released or entropy | _fitted_tables(codec, pictures, analyses)
+    entropy = released or entropy | _fitted_tables(net, codec, pictures, analyses)
     codec = _codec(config, entropy, network, calibration)
-    calibration = _calibrate(codec, analyses, pictures)
+    calibration = _calibrate(codec, analyses, pictures, net.stretched)
     return _codec(config, entropy, network, calibration).weights
 
 
-def _fitted_tables(codec: TunableCodec, pictures: Sequence[NDArray[np.uint8]], analyses: Sequence[Analysis]) -> Arrays:
+def _fitted_tables(
+    net: Trained | Wu2019Trained, codec: Codec, pictures: Sequence[NDArray[np.uint8]], analyses: Sequence[Any]
+) -> Arrays:
+    """Tables fitted to what is coded of `pictures`."""
     coder = HistogramCoder(codec.entropy.tables.radius.tolist())
-    for picture, analysis in zip(pictures, analyses, strict=True):
-        for n in FIT_NS:
-            target, shift = codec.target_at(analysis, n)
-            walk(coder, codec.entropy, Picture(picture).geometry, shift, target)
-    return logistic_tables(coder.histograms[:SCALES])
+    for name in net.coders:
+        for picture, analysis in zip(pictures, analyses, strict=True):
+            for n in FIT_NS:
+                target, shift = codec.target_at(analysis, n)
+                codec.walk(coder, name, Picture(picture).geometry, shift, target, None)
+    return net.tables(coder.histograms)
 
 
-def _codec(config: TunableConfig, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> TunableCodec:
-    model_hash = EntropyModel(entropy).hash
+def _codec(config: Config, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> Codec:
     realism = 1.0 if any(name.startswith("natural.") for name in network) else None
-    info = ModelInfo(config.id, config.name, "", model_hash, True, True, "", calibration, Path(), realism)
-    return TunableCodec(Weights(info, entropy, network), "cpu")
+    info = ModelInfo(config.id, config.name, "", entropy_hash(entropy), True, True, "", calibration, Path(), realism)
+    return codec_of(Weights(info, entropy, network), "cpu")
 
 
 def _calibrate(
-    codec: TunableCodec, analyses: Sequence[Analysis], pictures: Sequence[NDArray[np.uint8]]
+    codec: Codec, analyses: Sequence[Any], pictures: Sequence[NDArray[np.uint8]], stretched: bool
 ) -> dict[str, float]:
-    """Stretch n so that the mean rate at n = 2 and n = -2 is as documented, then fit the tunability curve by least
-    squares."""
+    """Fit the tunability curve by least squares, n having been `stretched` first, if at all, so that the mean rate at
+    n = 2 and n = -2 is as documented."""
     means = []
     for n in CALIBRATION_NS:
         sizes = [len(codec.code(a, Picture(p).geometry, n).data) for a, p in zip(analyses, pictures, strict=True)]
         means.append(np.mean([8 * s / (p.shape[0] * p.shape[1]) for s, p in zip(sizes, pictures, strict=True)]))
     log_mean, ns = np.log(means), np.array(CALIBRATION_NS)
-    raw = [float(np.interp(math.log(bpp), log_mean, ns)) for _, bpp in N_AT]
-    slope = (raw[0] - raw[1]) / (N_AT[0][0] - N_AT[1][0])
-    offset = slope * N_AT[0][0] - raw[0]
+    slope, offset = 1.0, 0.0
+    if stretched:
+        raw = [float(np.interp(math.log(bpp), log_mean, ns)) for _, bpp in N_AT]
+        slope = (raw[0] - raw[1]) / (N_AT[0][0] - N_AT[1][0])
+        offset = slope * N_AT[0][0] - raw[0]
     curve = np.polyfit((ns + offset) / slope, log_mean, 1)
     return {
         "logit_offset": offset,
@@ -127,14 +134,14 @@ def _calibrate(
     }
 
 
-def install(weights: Weights, config: TunableConfig, folder: Path, card: dict[str, Any]) -> Path:
+def install(weights: Weights, config: Config, folder: Path, card: dict[str, Any]) -> Path:
     """Write frozen weights and their manifest entry into `folder`."""
     return write_weights(folder, config, weights.entropy, weights.network, weights.info.calibration, card)
 
 
 def measure(weights: Weights, pictures: Sequence[NDArray[np.uint8]], realism: float = 0.0, **options: Any) -> Measured:
     """Encode each picture to a real file, decode it, and average rate and quality."""
-    codec = TunableCodec(weights, "cpu")
+    codec = codec_of(weights, "cpu")
     rows = []
     for rgb in pictures:
         encoded = encode_with(codec, Picture(rgb), EncodeOptions(**options))
@@ -154,7 +161,7 @@ def export_checkpoint(
     if not 0 <= realism <= 1:
         raise UsageError(f"realism {realism:g}: must be in [0, 1]")
     if recipe not in RECIPES or not RECIPES[recipe].quantised:
-        raise UsageError(f"{recipe}: only recipes from S2 on make weights")
+        raise UsageError(f"{recipe}: of gic1 only recipes from S2 on make weights")
     net = load_ema(checkpoint, recipe)
     crops = Crops(data, RECIPES[recipe].crop, torch.device("cpu"))
     chosen = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
@@ -175,7 +182,11 @@ def export_checkpoint(
 
 
 def validate(
-    net: Trained, config: TunableConfig, pictures: Sequence[NDArray[np.uint8]], ns: Sequence[float], realism: float
+    net: Trained | Wu2019Trained,
+    config: Config,
+    pictures: Sequence[NDArray[np.uint8]],
+    ns: Sequence[float],
+    realism: float,
 ) -> list[Measured]:
     """Freeze `net` as it is, tables fitted on these very pictures, and measure real files at each n."""
     weights = freeze(net, config, pictures)

@@ -28,12 +28,14 @@ from gancodec.train.losses import Parts, rate_distortion
 from gancodec.train.masking import MaskingParts, masking
 from gancodec.train.perceptual import FeatureNetwork, load
 from gancodec.train.recipes import RECIPES, Recipe
-from gancodec.train.state import State, Trained, prepare_quantisation
+from gancodec.train.state import State, Trained, Wu2019Trained, networks, prepare_quantisation
+from gancodec.train.wu2019 import Wu2019Parts, wu2019
 
 LAST = "last.safetensors"
 VALIDATED = 6  # held-out pictures per validation
 VALIDATION_NS = (2.0, 0.0, -2.0)
-Losses = Parts | AdversarialParts | MaskingParts
+CROPS = 0x5EED  # of the seed
+Losses = Parts | AdversarialParts | MaskingParts | Wu2019Parts
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _work(rank: int, job: Job) -> None:
     if job.resume:
         state.load(job.out / LAST)
     elif recipe.stage == 2:
+        assert isinstance(state.net, Trained)  # for the type checker: recipes of this stage have one
         prepare_quantisation(state.net, crops, job.seed)
         state.ema |= {k: v.detach().clone() for k, v in state.net.context.named_buffers(prefix="context")}
     begin = time.monotonic() - state.seconds
@@ -162,8 +165,10 @@ class Objective:
             raise UsageError(f"{job.recipe} begins with a trained model: name its checkpoint with --start")
         return Objective(recipe, load(job.backbones, recipe.features).to(device))
 
-    def __call__(self, net: Trained, x: Tensor, progress: float) -> Losses:
+    def __call__(self, net: Trained | Wu2019Trained, x: Tensor, progress: float) -> Losses:
         """Losses of a batch x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over."""
+        if isinstance(net, Wu2019Trained):
+            return wu2019(net, x, self.recipe, progress, bf16=True)
         if self.features is None:
             return rate_distortion(net.model, net.context, x, self.recipe, bf16=True)
         if self.recipe.stage == 4:
@@ -181,17 +186,20 @@ def _finished(job: Job, state: State) -> bool:
 
 
 def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
-    """Linear warm-up, then a cosine from `rate` down to `final_rate` over the whole run."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return min(1.0, (step + 1) / recipe.warmup) * (recipe.final_rate + (recipe.rate - recipe.final_rate) * cosine)
+    """Linear warm-up, then from `rate` down to `final_rate` over the whole run, as the recipe's schedule has it."""
+    share = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))) if recipe.schedule == "cosine" else progress < 0.5
+    return min(1.0, (step + 1) / recipe.warmup) * (recipe.final_rate + (recipe.rate - recipe.final_rate) * share)
 
 
 def _step(state: State, recipe: Recipe, job: Job, crops: Crops, objective: Objective, rank: int) -> Losses:
     seed = hash((job.seed, state.step, rank)) & 0x7FFFFFFF  # hashes of integers are the same everywhere
     torch.manual_seed(seed)
-    x = crops.batch(recipe.batch, torch.Generator().manual_seed(seed))
+    # Seeded apart, or the numbers that choose the crops would also choose n and the levels.
+    x = crops.batch(recipe.batch, torch.Generator().manual_seed(seed ^ CROPS))
     for group in (group for optimiser in state.optimisers for group in optimiser.param_groups):
         group["lr"] = learning_rate(recipe, state.step, _progress(job, state))
+    statistics = [b for k, b in state.net.named_buffers() if k.endswith(("running_mean", "running_var"))]
+    before = [b.clone() for b in statistics]
     parts = objective(state.net, x, _progress(job, state))
     for optimiser in state.optimisers:
         optimiser.zero_grad()
@@ -199,25 +207,39 @@ def _step(state: State, recipe: Recipe, job: Job, crops: Crops, objective: Objec
     teams = state.net.teams()
     _average_gradients([p for team in teams for p in team])
     norms = [nn.utils.clip_grad_norm_(team, recipe.clip) for team in teams]
-    if all(torch.isfinite(norm) for norm in norms):  # a rare overflow must not poison the weights
+    if all(torch.isfinite(norm) for norm in norms):  # a rare overflow must not poison weights or statistics
         for optimiser in state.optimisers:
             optimiser.step()
+        _average(statistics)
+    else:
+        for b, old in zip(statistics, before, strict=True):
+            b.copy_(old)
     state.step += 1
     decay = min(recipe.ema, state.step / (state.step + 10))
     for name, value in state.net.state_dict().items():
-        state.ema[name].lerp_(value, 1 - decay)
+        if value.is_floating_point():  # batch normalisation also counts its batches
+            state.ema[name].lerp_(value, 1 - decay)
     return parts._replace(**{k: v.detach() for k, v in parts._asdict().items()})
 
 
 def _average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Mean over all processes, in one message: the models are small, and every process then takes the same step."""
-    if not dist.is_initialized():
+    """Mean gradients over all processes: every process then takes the same step."""
+    if dist.is_initialized():
+        for p in parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        _average([p.grad for p in parameters if p.grad is not None])
+
+
+@torch.no_grad()
+def _average(tensors: list[Tensor]) -> None:
+    """Mean over all processes, in place and in one message: the models are small."""
+    if not dist.is_initialized() or not tensors:
         return
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+    flat = torch.cat([t.flatten() for t in tensors])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for p, g in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        p.grad = g.view_as(p).clone(memory_format=torch.preserve_format)
+    for t, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        t.copy_(mean.view_as(t))
 
 
 def _shared_clock(seconds: float, device: torch.device) -> float:
@@ -245,7 +267,7 @@ def _validate(job: Job, state: State, crops: Crops) -> None:
     from gancodec.train.freeze import validate  # needs the entropy coder, which training itself does not
 
     recipe = RECIPES[job.recipe]
-    net = Trained(recipe)
+    net = networks(recipe)
     net.load_state_dict({k: v.cpu() for k, v in state.ema.items()})
     realism = 0.0 if recipe.stage < 3 else 1.0  # what S3 trains; the faithful end is frozen then
     results = validate(net.eval(), net.model.config, crops.held_out[:VALIDATED], VALIDATION_NS, realism)

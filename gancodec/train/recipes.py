@@ -17,7 +17,8 @@ class Recipe:
     ----------
     model : str
         Name in `models.config.MODELS`.
-    stage : {1, 2, 3, 4}
+    stage : {0, 1, 2, 3, 4}
+        0: wu2019's only one, the paper's eqs. 5 to 7 (`train.wu2019`). The others are gic1's.
         S1: float rate-distortion. S2: the same, and everything sees the integer context network and true symbols.
         S3: all that is frozen, and a natural end of the generator is trained against a discriminator.
         S4: the masker alone, on rate and what S3's generator at realism 1 makes of the bits. Encoders change, files and
@@ -25,7 +26,9 @@ class Recipe:
     crop, batch : int
         Side of the square crops (a multiple of 64) and crops per step and worker.
     rate, final_rate : float
-        Peak learning rate and what the cosine ends at.
+        Peak learning rate and what the schedule ends at.
+    schedule : {"cosine", "halves"}
+        How the rate falls: along a cosine, or in one step when half of the run is over.
     mse, ms_ssim : float
         D = mse * MSE (8-bit units) + ms_ssim * (1 - MS-SSIM).
     features : str
@@ -36,6 +39,10 @@ class Recipe:
         Weight of fine detail that repeats with the grid of the generator's last layer (S3), times beta.
     gan : {"lsgan", "log"}
         Form of the adversarial loss (S3).
+    kappa : float
+        Weight of wu2019's MSE; its eta, the weight of the adversarial loss, is `adversarial`.
+    n_range : (float, float)
+        What wu2019 draws n from, anew for each batch; both ends alike for a model that is not tunable.
     discriminator : int
         Channels of the discriminator's first layers (S3).
     ramp : float
@@ -52,6 +59,7 @@ class Recipe:
     batch: int = 8
     rate: float = 1e-3
     final_rate: float = 1e-4
+    schedule: str = "cosine"
     warmup: int = 200
     clip: float = 1.0
     ema: float = 0.998
@@ -62,6 +70,8 @@ class Recipe:
     adversarial: float = 0.8
     grid: float = 0.2
     gan: str = "lsgan"
+    kappa: float = 16.0
+    n_range: tuple[float, float] = (-2.0, 2.0)
     discriminator: int = 32
     ramp: float = 0.02
     held_at_zero: tuple[str, ...] = GATES
@@ -69,8 +79,8 @@ class Recipe:
 
     @property
     def quantised(self) -> bool:
-        """Whether symbols and probabilities are the integer ones."""
-        return self.stage >= 2
+        """Whether symbols and probabilities are the integer ones; of wu2019 they always are."""
+        return self.stage != 1
 
 
 LAMBDA_CENTRE = 0.0024  # bits per pixel per unit of distortion at n = 0, near 0.14 bpp
@@ -128,6 +138,32 @@ def _full_s1() -> Recipe:
     return Recipe(model="gic1", crop=256, batch=16, rate=4e-4, final_rate=4e-5, ema=0.9995)
 
 
+def _wu2019() -> Recipe:
+    """Section 4 of the paper: batches of 8, eta = 1, kappa = 16, 2e-3 and from half of the run on 2e-4."""
+    return Recipe(
+        model="wu2019",
+        stage=0,
+        crop=256,
+        rate=2e-3,
+        final_rate=2e-4,
+        schedule="halves",
+        adversarial=1.0,
+        held_at_zero=(),
+    )
+
+
+def _wu2019_small() -> dict[str, Recipe]:
+    """The same with a quarter of the filters, whole and without something (the paper's figures 6 and 7)."""
+    whole = replace(_wu2019(), model="wu2019-small", crop=192)
+    return {
+        "wu2019-small": whole,
+        "wu2019-small-no-gan": replace(whole, adversarial=0.0),
+        "wu2019-small-strong-gan": replace(whole, kappa=whole.kappa * (2 / 255) ** 2),  # as if pixels were in [-1, 1]
+        "wu2019-small-no-masker": replace(whole, held_at_zero=("model.masker.score.",)),
+        "wu2019-small-fixed": replace(whole, n_range=(0.0, 0.0)),
+    }
+
+
 def _tiny_s1() -> Recipe:
     return Recipe(model="gic1-tiny", crop=64, batch=2, rate=1e-2, warmup=5)
 
@@ -144,8 +180,11 @@ RECIPES: dict[str, Recipe] = {
     "gic1-small-2-s3": replace(_s3(_small_s1()), model="gic1-small-2", crop=128),
     "gic1-small-2-s4": replace(_s4(_small_s1()), model="gic1-small-2", crop=256, batch=4),
     **_ablations(),
+    "wu2019": _wu2019(),
+    **_wu2019_small(),
     "gic1-tiny-s1": _tiny_s1(),
     "gic1-tiny-s2": _s2(_tiny_s1()),
     "gic1-tiny-s3": replace(_s3(_tiny_s1()), discriminator=4),
+    "wu2019-tiny": replace(_wu2019(), model="wu2019-tiny", crop=64, batch=2, warmup=5),
     "gic1-tiny-s4": replace(_s4(_tiny_s1()), discriminator=4, crop=192),
 }

@@ -5,33 +5,45 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gancodec.errors import UsageError
+from gancodec.models import wu2019
 from gancodec.models.blocks import ResidualBlock
-from gancodec.models.config import MODELS
+from gancodec.models.config import MODELS, SCALES, TunableConfig, Wu2019Config
 from gancodec.models.context import ContextNetwork
 from gancodec.models.discriminator import Discriminator
 from gancodec.models.tunable import TunableModel
 from gancodec.train.data import Crops
+from gancodec.train.export import Arrays, freeze_entropy, logistic_tables, plane_tables
 from gancodec.train.muon import Muon, suits
 from gancodec.train.recipes import RECIPES, Recipe
 
 
-class Trained(nn.Module):
-    """Model, context network and, from S3 on, discriminator under one roof, so that optimisers, EMA and checkpoint see
-    one set of names."""
+class Networks(nn.Module):
+    """All networks of a run under one roof, so that optimisers, EMA and checkpoint see one set of names."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        config, adversarial = MODELS[recipe.model], recipe.stage >= 3
-        self.model = TunableModel(config, natural=adversarial)
-        self.context = ContextNetwork(config)
-        self.discriminator = Discriminator(config.latent_channels, recipe.discriminator) if adversarial else None
+    held_at_zero: tuple[str, ...]
+    coders: ClassVar[tuple[str, ...]]  # whose symbols the tables are fitted to
+    stretched: ClassVar[bool]  # is n stretched until its rates are as documented?
+
+    def integers(self) -> Arrays:
+        """Entropy arrays, with tables that have seen no picture."""
+        raise NotImplementedError
+
+    def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
+        """Tables fitted to symbols counted by row."""
+        raise NotImplementedError
+
+    def prepare(self, recipe: Recipe) -> None:
+        """Train what the recipe trains, hold what it holds."""
         self.held_at_zero = recipe.held_at_zero
         for name, parameter in self.named_parameters():
             trained = not recipe.only or name.startswith(recipe.only)
@@ -52,12 +64,62 @@ class Trained(nn.Module):
         return [team for team in teams if team]
 
 
+class Trained(Networks):
+    """gic1: model, context network and, from S3 on, discriminator."""
+
+    coders, stretched = ("range",), True  # both coders have the same rows
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        config, adversarial = MODELS[recipe.model], recipe.stage >= 3
+        assert isinstance(config, TunableConfig)  # for the type checker: see `networks`
+        self.model = TunableModel(config, natural=adversarial)
+        self.context = ContextNetwork(config)
+        self.discriminator = Discriminator(config.latent_channels, recipe.discriminator) if adversarial else None
+        self.prepare(recipe)
+
+    def integers(self) -> Arrays:
+        """Gains, context network, and logistic tables."""
+        return freeze_entropy(self.model, self.context)
+
+    def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
+        """Logistic tables, pulled towards the histograms."""
+        return logistic_tables(histograms[:SCALES])
+
+
+class Wu2019Trained(Networks):
+    """wu2019: model and, but for the ablation without it, discriminator."""
+
+    coders, stretched = ("range", "huffman"), False  # n is the paper's
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        config = MODELS[recipe.model]
+        assert isinstance(config, Wu2019Config)  # for the type checker: see `networks`
+        self.model = wu2019.Wu2019Model(config)
+        self.discriminator = wu2019.Discriminator(config) if recipe.adversarial else None
+        self.prepare(recipe)
+
+    def integers(self) -> Arrays:
+        """K and even tables."""
+        return plane_tables(self.model.config.channels)
+
+    def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
+        """K and the tables of the histograms."""
+        return plane_tables(self.model.config.channels, histograms)
+
+
+def networks(recipe: Recipe) -> Trained | Wu2019Trained:
+    """What a recipe trains."""
+    return Trained(recipe) if recipe.stage else Wu2019Trained(recipe)
+
+
 class State:
     """Everything that a checkpoint holds: weights, EMA, optimiser moments, step and seconds trained."""
 
     def __init__(self, recipe: Recipe, device: torch.device, seed: int, start: Path | None) -> None:
         torch.manual_seed(seed)
-        self.net = Trained(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = networks(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.seconds = 0, 0.0
         if start is not None:
             begin_from(self.net, ema_of(start))
@@ -105,11 +167,11 @@ class State:
 
 
 @torch.no_grad()
-def begin_from(net: Trained, tensors: dict[str, Tensor]) -> None:
+def begin_from(net: Networks, tensors: dict[str, Tensor]) -> None:
     """Load the weights of an earlier stage; what the natural end has no weights for starts as the faithful one."""
     grow(net, tensors)
     net.hold()
-    if net.model.natural is not None:
+    if isinstance(net, Trained) and net.model.natural is not None:
         natural, faithful = net.model.natural.state_dict(), net.model.generator.state_dict()
         for name in natural.keys() - {k.removeprefix("model.natural.") for k in tensors}:
             natural[name].copy_(faithful[name])
@@ -148,9 +210,9 @@ def checkpoint_meta(path: Path) -> dict[str, str]:
     return dict(header["__metadata__"])
 
 
-def load_ema(checkpoint: Path, recipe: str) -> Trained:
-    """Network with the EMA weights of `checkpoint`, in evaluation mode."""
-    net = Trained(RECIPES[recipe])
+def load_ema(checkpoint: Path, recipe: str) -> Trained | Wu2019Trained:
+    """Networks with the EMA weights of `checkpoint`, in evaluation mode."""
+    net = networks(RECIPES[recipe])
     net.load_state_dict(ema_of(checkpoint))
     return net.eval()
 

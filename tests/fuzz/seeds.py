@@ -49,6 +49,7 @@ def _files() -> Iterator[bytes]:
         alpha = rng.integers(0, 3, (height, width), dtype=np.uint8)
         for entropy in ("range", "huffman"):
             yield encode_picture(Picture(rgb), EncodeOptions(n=float(rng.uniform(-1, 2)), entropy=entropy)).data
+            yield encode_picture(Picture(rgb), EncodeOptions(n=0.5, entropy=entropy, model="wu2019-tiny")).data
         full = Picture(rgb, alpha, profile(), EXIF, XMP)
         for inner in ("lossy", "lossless"):
             boxes = (Box(0, 0, max(1, width // 2), height),)
@@ -105,11 +106,11 @@ def _tiles() -> Iterator[bytes]:
         yield fields + bytes((1 + 2 * len(packed),)) + packed + parsed.image
 
 
-def _latents() -> Iterator[bytes]:
+def _latents(codec: int = spec.CODEC_TUNABLE) -> Iterator[bytes]:
     for data in _files():
         parsed = container.read(data)
         header = parsed.header
-        if header.codec == spec.CODEC_TUNABLE:
+        if header.codec == codec:
             yield bytes((header.width - 1, header.height - 1, header.coder, header.level_shift, 7)) + parsed.image
 
 
@@ -176,6 +177,7 @@ MAKERS = {
     "container": _container,
     "level_map": _level_map,
     "latents": _latents,
+    "planes": lambda: _latents(spec.CODEC_WU2019),
     "tiles": _tiles,
     "metadata": _metadata,
     "pictures": _pictures,

@@ -22,7 +22,8 @@ from PIL import Image
 
 from gancodec import container, imageio, weights
 from gancodec.codec import decode_bytes, encode_picture, read_symbols, verify_bytes
-from gancodec.codec.options import DecodeOptions
+from gancodec.codec.api import codec_of
+from gancodec.codec.options import DecodeOptions, EncodeOptions
 from gancodec.codec.tunable import TunableCodec
 from gancodec.container import Header, Tiles, spec
 from gancodec.container.header import varint
@@ -56,13 +57,16 @@ def prepare(folder: Path) -> None:
     """Install the tiny seeded model into an empty folder, which GANCODEC_WEIGHTS must name."""
     from gancodec.models.config import MODELS
     from gancodec.train.freeze import install
-    from tests.tiny import tiny_weights
+    from tests.tiny import tiny_weights, tiny_wu2019_weights
 
-    install(tiny_weights(), MODELS["gic1-tiny"], folder, {"description": "seeded, for tests"})
-    # Networks and Huffman codes are built at their first use, which takes seconds: no matter of any input.
-    decode_bytes(encode_picture(Picture(_plain())).data)
-    rows = np.arange(len(_tables()), dtype=np.int32)
-    HuffmanWriter(_tables()).code(rows, np.zeros_like(rows))
+    for made in (tiny_weights(), tiny_wu2019_weights()):
+        name = made.info.name
+        install(made, MODELS[name], folder, {"description": "seeded, for tests"})
+        # Networks and Huffman codes are built at their first use, which takes seconds: no matter of any input.
+        decode_bytes(encode_picture(Picture(_plain()), EncodeOptions(model=name)).data)
+        tables = codec_of(weights.get(name), "cpu").entropy.tables
+        rows = np.arange(len(tables), dtype=np.int32)
+        HuffmanWriter(tables).code(rows, np.zeros_like(rows))
 
 
 def _run(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -132,18 +136,27 @@ def _tables() -> Tables:
 
 def latents(data: bytes) -> None:
     """Any bytes as the stream of a small picture, with either coder: refused, or symbols that no other stream has."""
+    _stream(data, None, spec.CODEC_TUNABLE)
+
+
+def planes(data: bytes) -> None:
+    """The same with the wu2019 codec."""
+    _stream(data, "wu2019-tiny", spec.CODEC_WU2019)
+
+
+def _stream(data: bytes, model: str | None, codec: int) -> None:
     fields, stream = data[:5].ljust(5, b"\0"), data[5:]
-    info = weights.find(None)
+    info = weights.find(model)
     header = Header(
         width=1 + fields[0] % 192,
         height=1 + fields[1] % 192,
         model=info.id,
         model_hash=info.entropy_hash,
-        codec=spec.CODEC_TUNABLE,
+        codec=codec,
         coder=CODERS[fields[2] % 2],
         flags=0,
         n=0,
-        level_shift=fields[3] % 16,
+        level_shift=fields[3] % 16 if codec == spec.CODEC_TUNABLE else 0,
     )
     file = gic(header, stream)
     symbols = _run(read_symbols, file)
@@ -325,6 +338,7 @@ TARGETS: dict[str, Target] = {
     "container": container_,
     "level_map": level_map,
     "latents": latents,
+    "planes": planes,
     "tiles": tiles,
     "metadata": metadata,
     "pictures": pictures,
