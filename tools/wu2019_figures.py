@@ -201,11 +201,10 @@ def table(found: dict[str, Curve], level: float, runs: Path, held_out: Sequence[
     ]
     for name, label, recipe, papers in rows():
         meta = checkpoint_meta(runs / recipe / "last.safetensors")
-        cells = (
-            ["–", "–"]
-            if name == "full"
-            else [extra(found["full"], found[name]), extra_at(found["full"], found[name], level)]
-        )
+        full, other = found["full"], found[name]
+        cells = ["–", "–"] if other is full else ["below", "below"]
+        if len(other.bpp) > 1 and other is not full:
+            cells = [extra(full, other), extra_at(full, other, level)]
         lines.append(f"| {label} | {meta['step']} | {float(meta['seconds']):.0f} | {' | '.join(cells)} | {papers} |")
     lines += ["", "Mean: Bjontegaard, MS-SSIM in dB, over the range that both curves cover.", "", *held_out, ""]
     lines += [
