@@ -20,7 +20,7 @@ from gancodec.errors import MissingExtra, UsageError
 from gancodec.types import Picture
 from gancodec.weights import Weights
 from tests.conftest import Run, needs_weights
-from tests.tiny import picture, tiny_weights
+from tests.tiny import picture, tiny_weights, tiny_wu2019_weights
 
 TOLERANCE = 1e-4  # of outputs near 1, in either direction; float32 sums in another order differ by some 1e-6
 BLOCKS = [(1, 1, 1), (1, 2, 5)]  # batch, rows, columns; traced are 2, 3, 4
@@ -233,3 +233,18 @@ def test_command_without_the_package(go: Run, tmp_path: Path, monkeypatch: pytes
         "gancodec: ONNX export needs an optional package: pip install 'gancodec[onnx]'\n",
     )
     assert not (tmp_path / "x").exists()
+
+
+def test_wu2019_networks() -> None:
+    """Its encoder checked as the others are; its generator takes z alone."""
+    given = tiny_wu2019_weights()
+    net, files = build(given, torch.device("cpu")), exported(given)
+    check_encoder(net, files["encoder"], (1, 1, 1))
+    check_encoder(net, files["encoder"], (2, 3, 2))
+    for rows, columns in ((1, 1), (3, 2)):
+        z = np.random.default_rng(rows).integers(0, 4, (2, 16, 8 * rows, 8 * columns)).astype(np.float32)
+        with torch.inference_mode():
+            wanted = net.model.generator(torch.from_numpy(z)).numpy()
+        (found,) = runner(files["generator"])(z)
+        assert found.shape == wanted.shape == (2, 3, 64 * rows, 64 * columns)
+        assert np.abs(found - wanted).max() <= TOLERANCE * max(1.0, np.abs(wanted).max())
