@@ -206,10 +206,10 @@ def our_cases(device: str, n: float) -> tuple[dict[str, Callable[[], object]], R
     """Our encode and decode, whole and networks only, of the default model; and what the file is."""
     from gancodec import weights
     from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_symbols
-    from gancodec.codec.tunable import TunableCodec
     from gancodec.container import read_header
     from gancodec.imageio import from_image
-    from gancodec.models.config import SUBLEVELS
+    from gancodec.models.gic1.codec import TunableCodec
+    from gancodec.models.levels import SUBLEVELS
     from gancodec.tiling import Area
     from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
 
@@ -235,10 +235,10 @@ def our_cases(device: str, n: float) -> tuple[dict[str, Callable[[], object]], R
 
 def install_untrained(name: str, folder: Path) -> None:
     """Make seeded weights of a model that nobody has trained yet the default: what it costs does not depend on them."""
-    from gancodec.models.config import MODELS
+    from gancodec.models.gic1.training.networks import Trained
+    from gancodec.models.registry import MODELS
     from gancodec.train.freeze import freeze, install
     from gancodec.train.recipes import RECIPES
-    from gancodec.train.state import Trained
     from gancodec.weights import ENVIRONMENT
 
     torch.manual_seed(0)
@@ -281,7 +281,7 @@ def report(times: dict[str, list[float]]) -> Record:
 def worker(options: argparse.Namespace, folder: Path) -> int:
     """Measure in this process; 1 if what was built is not HiFiC. `folder` is for weights of an untrained model."""
     device, rounds, n, threads = options.device, options.rounds, options.n, options.threads
-    from gancodec.codec.network import pick_device
+    from gancodec.models.inference import pick_device
 
     torch.set_num_threads(threads)
     built = architecture()

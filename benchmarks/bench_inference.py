@@ -34,11 +34,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec import weights
-from gancodec.codec.tunable_network import HalfBlock, with_half_trunk
 from gancodec.errors import MissingWeights
-from gancodec.models.blocks import SLOPE, ResidualBlock
-from gancodec.models.config import LEVELS, MODELS, TunableConfig, logit_to_level
-from gancodec.models.tunable import CENTRE_GAIN, GAIN_SLOPE, Generator, TunableModel
+from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.gic1.inference import HalfBlock, with_half_trunk
+from gancodec.models.gic1.network import CENTRE_GAIN, GAIN_SLOPE, Generator, TunableModel
+from gancodec.models.layers import SLOPE, ResidualBlock
+from gancodec.models.levels import LEVELS, logit_to_level
+from gancodec.models.registry import MODELS
 
 OUTPUT = Path("build/bench/inference.md")
 SIZE = (768, 512)

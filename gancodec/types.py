@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,26 +69,3 @@ class Picture:
     def geometry(self) -> Geometry:
         """Width and height with the grids that follow from them."""
         return Geometry(width=self.rgb.shape[1], height=self.rgb.shape[0])
-
-
-class Symbols(NamedTuple):
-    """Everything that the entropy coder codes for one picture; integers only.
-
-    levels : (hb, wb) int32, importance levels in 0 .. L-1
-    hyper : (Kh, hb, wb) int32, hyper-latent symbols
-    latents : (K, h, w) int32, residual symbols around the predicted means
-    means16 : (K, h, w) int32, predicted means in 1/16 steps of the gained domain
-
-    Of the wu2019 codec, all on its grid at 1/8: levels are the channels that are on, latents are z, hyper has no
-    channels and means16 is 0.
-    """
-
-    levels: IntArray
-    hyper: IntArray
-    latents: IntArray
-    means16: IntArray
-
-    @property
-    def dequantised16(self) -> IntArray:
-        """(K, h, w) int32: dequantised gained latents in 1/16 steps."""
-        return self.latents * 16 + self.means16

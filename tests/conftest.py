@@ -129,7 +129,7 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of weights with the seeded tiny model as its default."""
-    from gancodec.models.config import MODELS
+    from gancodec.models.registry import MODELS
     from gancodec.train.freeze import install
     from tests.tiny import tiny_weights
 

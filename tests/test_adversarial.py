@@ -21,16 +21,16 @@ from gancodec.codec import DecodeOptions, decode_bytes, encode_picture
 from gancodec.container import read_header
 from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import UsageError
-from gancodec.models.blocks import TextureNoise, fixed_noise
-from gancodec.models.config import MODELS
-from gancodec.models.discriminator import Discriminator
-from gancodec.models.tunable import TunableModel
-from gancodec.train.adversarial import as_picture, grid_pattern, least_squares, log_loss, over_scales
+from gancodec.models.gic1.discriminator import Discriminator
+from gancodec.models.gic1.network import TunableModel
+from gancodec.models.gic1.training.adversarial import as_picture, grid_pattern, least_squares, log_loss, over_scales
+from gancodec.models.gic1.training.losses import coded_latents
+from gancodec.models.layers import TextureNoise, fixed_noise
+from gancodec.models.registry import MODELS
 from gancodec.train.command import main
 from gancodec.train.export import entropy_arrays
 from gancodec.train.freeze import export_checkpoint
 from gancodec.train.loop import LAST, Job, train
-from gancodec.train.losses import coded_latents
 from gancodec.train.perceptual import load
 from gancodec.train.plot import read_log
 from gancodec.train.recipes import RECIPES

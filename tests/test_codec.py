@@ -15,10 +15,12 @@ from PIL import Image
 
 import gancodec
 from gancodec import container, weights
-from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, network, read_symbols
-from gancodec.codec.tunable import TunableCodec
+from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_symbols
 from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnreadablePicture, UnsupportedFile, UsageError
-from gancodec.models.config import LEVELS, MODELS, SUBLEVELS, logit_to_level
+from gancodec.models import inference as network
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.levels import LEVELS, SUBLEVELS, logit_to_level
+from gancodec.models.registry import MODELS
 from gancodec.train.freeze import install
 from gancodec.types import Picture
 from tests.tiny import picture, tiny_weights

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from gancodec.codec.tunable import TunableCodec
-from gancodec.entropy.context import EXACT_LIMIT, INPUT_MAX, EntropyModel, entropy_hash
 from gancodec.entropy.rangecoder import RangeWriter
-from gancodec.entropy.walk import walk
+from gancodec.entropy.tables import entropy_hash
 from gancodec.errors import CorruptTable
-from gancodec.models.config import SUBLEVELS
-from gancodec.train.losses import per_site
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.gic1.integers import EXACT_LIMIT, INPUT_MAX, EntropyModel
+from gancodec.models.gic1.symbols import walk
+from gancodec.models.gic1.training.losses import per_site
+from gancodec.models.levels import SUBLEVELS
 from gancodec.types import Geometry
 from tests.tiny import picture, tiny_network, tiny_weights
 

@@ -10,7 +10,7 @@ import pytest
 
 from gancodec import weights
 from gancodec.cli.models import known
-from gancodec.models.config import MODELS
+from gancodec.models.registry import MODELS
 from gancodec.train.freeze import install
 from tests.tiny import tiny_weights
 from tools import determinism

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter, canonical, code_lengths
+from gancodec.entropy.logistic import logistic_tables
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter, exact_model
 from gancodec.entropy.tables import ESCAPE_LIMIT, TOTAL, Tables, fit_counts
 from gancodec.errors import CorruptFile, CorruptTable
-from gancodec.train.export import logistic_tables
 from gancodec.types import IntArray
 
 Ints = NDArray[np.int64]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gancodec.codec.wu2019 import STRIDE
 from gancodec.container import spec
 from gancodec.container.header import FIELDS, Field
 from gancodec.entropy.levels import CLASS_ROW, FINE_ROWS, FIRST_ROW
-from gancodec.entropy.planes import CONTEXTS, END, SYMBOLS
+from gancodec.models.wu2019.codec import STRIDE
+from gancodec.models.wu2019.symbols import CONTEXTS, END, SYMBOLS
 from tests.conftest import make_gic
 
 DOCS = Path(__file__).parents[1] / "docs"

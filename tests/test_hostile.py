@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 
 from gancodec import container, weights
-from gancodec.codec import Box, EncodeOptions, base, decode_bytes, encode_picture, read_symbols, verify_bytes
+from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, read_symbols, verify_bytes
 from gancodec.codec.api import codec_of
-from gancodec.codec.tunable import TunableCodec
-from gancodec.codec.wu2019 import STRIDE, Wu2019Codec
 from gancodec.container import Container, spec
-from gancodec.entropy.planes import Planes
-from gancodec.entropy.walk import Target
 from gancodec.errors import CorruptFile, GicError, UnsupportedFile
-from gancodec.models.config import LEVELS, MODELS
+from gancodec.models import learned as base
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.gic1.symbols import Target
+from gancodec.models.levels import LEVELS
+from gancodec.models.registry import MODELS
+from gancodec.models.wu2019.codec import STRIDE, Wu2019Codec
+from gancodec.models.wu2019.symbols import Planes
 from gancodec.train.freeze import install
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run

@@ -11,8 +11,8 @@ from PIL import Image
 
 from gancodec import imageio
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
-from gancodec.codec.tunable import TunableCodec
 from gancodec.metrics import ms_ssim
+from gancodec.models.gic1.codec import TunableCodec
 from tests.conftest import needs_weights
 
 KODAK = sorted((Path(__file__).parents[2] / "shared" / "data" / "kodak").glob("*.png"))

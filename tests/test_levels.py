@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancodec.entropy.context import EntropyModel
 from gancodec.entropy.levels import code_levels
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.errors import CorruptFile
+from gancodec.models.gic1.integers import EntropyModel
 from tests.tiny import tiny_weights
 
 LEVELS = 32

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from gancodec.models.config import LEVELS, MODELS, level_to_logit, logit_to_level
-from gancodec.models.context import ContextNetwork
-from gancodec.models.tunable import Gains, Masker, TunableModel
+from gancodec.models.gic1.context import ContextNetwork
+from gancodec.models.gic1.network import Gains, Masker, TunableModel
+from gancodec.models.levels import LEVELS, level_to_logit, logit_to_level
+from gancodec.models.registry import MODELS
 
 # Per input pixel, in kMAC; and parameters in all.
 BUDGETS = {"gic1": (30, 8, 64, 20e6), "gic1-small": (12, 2, 12, 3.2e6), "gic1-small-2": (12, 2, 20, 6e6)}

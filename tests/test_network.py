@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from gancodec import weights
-from gancodec.codec import tunable_network as network
-from gancodec.codec.network import Network, build
-from gancodec.codec.tunable import TunableCodec
-from gancodec.codec.tunable_network import HalfBlock
-from gancodec.models.blocks import ResidualBlock
+from gancodec.models.gic1 import inference as network
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.gic1.inference import HalfBlock
+from gancodec.models.inference import Network, build
+from gancodec.models.layers import ResidualBlock
 from gancodec.types import Geometry
 from tests.conftest import needs_weights
 from tests.test_onnx import two_ended
@@ -103,7 +103,7 @@ def test_making_a_generator_imports_no_compiler() -> None:
     code = """
 import sys
 from gancodec.models.config import MODELS
-from gancodec.models.tunable import TunableModel
+from gancodec.models.gic1.network import TunableModel
 TunableModel(MODELS["gic1-tiny"], natural=True).generator_at(0.5)
 print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])
 """

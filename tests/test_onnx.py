@@ -14,9 +14,9 @@ import torch
 
 from gancodec import weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, onnx_export
-from gancodec.codec.network import Network, build
-from gancodec.codec.tunable_network import TunableNetwork
 from gancodec.errors import MissingExtra, UsageError
+from gancodec.models.gic1.inference import TunableNetwork
+from gancodec.models.inference import Network, build
 from gancodec.types import Picture
 from gancodec.weights import Weights
 from tests.conftest import Run, needs_weights

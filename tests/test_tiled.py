@@ -19,19 +19,19 @@ from gancodec import container, imageio, weights
 from gancodec.codec import (
     DecodeOptions,
     EncodeOptions,
-    base,
     decode_bytes,
     encode_picture,
     read_allocation,
     read_symbols,
-    tiled,
     verify_bytes,
 )
-from gancodec.codec.tunable import TunableCodec
-from gancodec.codec.view import REDUCTIONS, View
+from gancodec.codec.view import REDUCTIONS
 from gancodec.container import Container, Tiles, spec
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
-from gancodec.tiling import Area
+from gancodec.models import learned as base
+from gancodec.models import tiled
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.tiling import Area, View
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run
 from tests.tiny import picture
@@ -114,7 +114,7 @@ def test_bits_of_blocks_add_up(source: Picture) -> None:
 
 
 def test_progress_is_told(source: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gancodec.codec import network
+    from gancodec.models import inference as network
 
     monkeypatch.setattr(network, "TILE", 512)
     seen: list[tuple[int, int]] = []

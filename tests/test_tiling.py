@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gancodec import weights
-from gancodec.codec import network
 from gancodec.codec.api import codec_of
-from gancodec.codec.tunable_network import TunableNetwork
-from gancodec.codec.view import View
-from gancodec.models.config import MODELS, TunableConfig
-from gancodec.models.tunable import TunableModel
-from gancodec.tiling import Area, cover
+from gancodec.models import inference as network
+from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.gic1.inference import TunableNetwork
+from gancodec.models.gic1.network import TunableModel
+from gancodec.models.registry import MODELS
+from gancodec.tiling import Area, View, cover
 from gancodec.types import Geometry
 from tests.conftest import needs_weights
 from tests.test_onnx import two_ended

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from gancodec import container, weights
-from gancodec.codec import decode_bytes, split
+from gancodec.codec import decode_bytes
 from gancodec.errors import GicError
-from gancodec.models.config import MODELS
+from gancodec.models.registry import MODELS
+from gancodec.models.split import codec as split
 from gancodec.train.freeze import install
 from tests.test_split import cells_of, enlarged, grown, parts_of, shrunk
 from tests.tiny import tiny_weights

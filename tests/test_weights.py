@@ -19,9 +19,9 @@ import safetensors.numpy
 import torch
 
 from gancodec import weights
-from gancodec.codec.network import build
-from gancodec.codec.tunable import TunableCodec
 from gancodec.errors import GicError, MissingWeights
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.inference import build
 from tests.conftest import Run
 
 ROOT = Path(__file__).parent.parent

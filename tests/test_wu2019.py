@@ -21,7 +21,6 @@ from gancodec.codec import (
     Box,
     DecodeOptions,
     EncodeOptions,
-    base,
     decode_bytes,
     encode_picture,
     read_allocation,
@@ -29,16 +28,17 @@ from gancodec.codec import (
     verify_bytes,
 )
 from gancodec.codec.api import codec_of
-from gancodec.codec.network import build
-from gancodec.codec.wu2019 import STRIDE, TRIM, Wu2019Codec
-from gancodec.codec.wu2019_network import Wu2019Network
 from gancodec.container import spec
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
-from gancodec.entropy.planes import END, PlaneModel, Planes, around, row_count, walk
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.errors import CorruptFile, CorruptTable, UnsupportedFile, UsageError
-from gancodec.models.config import MODELS, Wu2019Config
-from gancodec.models.wu2019 import (
+from gancodec.models import learned as base
+from gancodec.models.inference import build
+from gancodec.models.registry import MODELS
+from gancodec.models.wu2019.codec import STRIDE, TRIM, Wu2019Codec
+from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.models.wu2019.inference import Wu2019Network
+from gancodec.models.wu2019.network import (
     VALUES,
     Discriminator,
     PyramidEncoder,
@@ -47,15 +47,14 @@ from gancodec.models.wu2019 import (
     importance_matrix,
     standardise,
 )
+from gancodec.models.wu2019.symbols import END, PlaneModel, Planes, around, row_count, walk
+from gancodec.models.wu2019.training import Wu2019Parts, Wu2019Trained, hold_statistics, log_of, plane_tables, wu2019
 from gancodec.tiling import Area
 from gancodec.train import loop
 from gancodec.train.data import Crops
-from gancodec.train.export import plane_tables
 from gancodec.train.freeze import export_checkpoint, install
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import Wu2019Trained
-from gancodec.train.wu2019 import Wu2019Parts, hold_statistics, log_of, wu2019
 from gancodec.types import IntArray, Picture
 from tests.conftest import Run
 from tests.tiny import ODD_PICTURES, picture, tiny_weights, tiny_wu2019_network, tiny_wu2019_weights
@@ -580,7 +579,7 @@ def test_tiles_hold_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_networks_see_the_same_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gancodec.codec import network
+    from gancodec.models import inference as network
 
     net = build(weights.get(TINY), torch.device("cpu"))
     rgb = picture(700, 900, 4)

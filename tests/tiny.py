@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from gancodec.codec.network import Source
-from gancodec.models.config import MODELS
+from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.inference import Source
+from gancodec.models.registry import MODELS
+from gancodec.models.wu2019.training import Wu2019Trained
 from gancodec.tiling import Area
 from gancodec.train.data import HELD_OUT
 from gancodec.train.freeze import freeze
 from gancodec.train.perceptual import Squeeze, Vgg19
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import Trained, Wu2019Trained
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
 from gancodec.weights import Weights
 

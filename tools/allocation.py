@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from gancodec import container, imageio, weights
 from gancodec.codec.api import EncodeOptions, decode_with, encode_with
-from gancodec.codec.tunable import Analysis, TunableCodec
-from gancodec.codec.view import Progress
 from gancodec.evaluate.distribution import distances, extractor
 from gancodec.evaluate.quality import Meter
+from gancodec.models.gic1.codec import Analysis, TunableCodec
 from gancodec.saliency import saliency_map
+from gancodec.tiling import Progress
 from gancodec.types import BLOCK, FloatArray, Picture
 
 Pixels = NDArray[np.uint8]

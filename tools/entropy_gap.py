@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from gancodec import imageio
-from gancodec.codec.tunable import TunableCodec
-from gancodec.models.config import SUBLEVELS
-from gancodec.train.losses import per_site
-from gancodec.train.state import Trained, load_ema
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.gic1.training.losses import per_site
+from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.levels import SUBLEVELS
+from gancodec.train.state import load_ema
 from gancodec.weights import get
 
 NS = (2.0, 1.0, 0.0, -1.0, -2.0)

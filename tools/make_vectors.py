@@ -23,19 +23,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gancodec import container
-from gancodec.codec import Box, split, tiled
+from gancodec.codec import Box
 from gancodec.codec.api import EncodeOptions, decode_bytes, encode_picture, encode_with, read_symbols
-from gancodec.codec.base import coder_name
-from gancodec.codec.tunable import Analysis, TunableCodec
-from gancodec.codec.view import Progress
 from gancodec.container import spec
 from gancodec.container.header import Cursor
 from gancodec.entropy.coder import Coder
 from gancodec.entropy.huffman import HuffmanReader
 from gancodec.entropy.rangecoder import RangeReader
 from gancodec.entropy.tables import Tables
-from gancodec.entropy.walk import walk
 from gancodec.errors import GicError
+from gancodec.models import tiled
+from gancodec.models.gic1.codec import Analysis, TunableCodec
+from gancodec.models.gic1.symbols import walk
+from gancodec.models.learned import coder_name
+from gancodec.models.split import codec as split
+from gancodec.tiling import Progress
 from gancodec.types import Geometry, IntArray, Picture
 from gancodec.weights import find, get
 

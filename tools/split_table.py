@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, priority, split
+from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, priority
 from gancodec.container.spec import CELL
 from gancodec.evaluate.quality import ssim
 from gancodec.evaluate.tables import plain_markdown
 from gancodec.metrics import psnr
+from gancodec.models.split import codec as split
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Picture
 

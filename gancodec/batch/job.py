@@ -25,7 +25,7 @@ from gancodec.errors import GicError, UnreadablePicture
 if TYPE_CHECKING:
     from gancodec.codec.api import Encoded
     from gancodec.codec.options import DecodeOptions, EncodeOptions
-    from gancodec.codec.view import Progress
+    from gancodec.tiling import Progress
 
 FAILED = 1
 TRIM_FROM = 1 << 25  # bytes that a process has grown by since; after every input it would cost a fifth of the time
@@ -151,8 +151,8 @@ def run_noted(job: Job, task: Task, content: bytes | None = None) -> Outcome:
 def load(task: Task) -> None:
     """Load the model that this process will need, and keep it. What is missing, every outcome will say."""
     from gancodec import weights
-    from gancodec.codec.network import load_network
     from gancodec.codec.options import EncodeOptions
+    from gancodec.models.inference import load_network
 
     if isinstance(task.options, EncodeOptions) and task.options.profile == "split":
         return

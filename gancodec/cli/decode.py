@@ -16,7 +16,7 @@ from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.view import Progress
+    from gancodec.tiling import Progress
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 FORMATS = {suffix: name for name, suffix in SUFFIXES.items()}  # those that need not be asked from imageio, and numpy

@@ -15,7 +15,7 @@ from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.view import Progress
+    from gancodec.tiling import Progress
 
 Bpp = Annotated[
     float | None,

@@ -13,18 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancodec import container
-from gancodec.codec import rate, split, tiled
-from gancodec.codec.base import CODERS, Codec, coder_name
+from gancodec.codec import rate
 from gancodec.codec.curve import TunabilityCurve
 from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size
-from gancodec.codec.tunable import TunableCodec
-from gancodec.codec.view import Progress, View, view_of
-from gancodec.codec.wu2019 import Wu2019Codec
+from gancodec.codec.view import view_of
 from gancodec.container import MAX_PIXELS, Container, Header, Tiles
 from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnsupportedFile, UsageError
-from gancodec.models.config import MODELS, TunableConfig, Wu2019Config
-from gancodec.types import Geometry, Picture, Symbols
+from gancodec.models import tiled
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.gic1.symbols import Symbols
+from gancodec.models.learned import CODERS, Codec, coder_name
+from gancodec.models.registry import MODELS
+from gancodec.models.split import codec as split
+from gancodec.models.wu2019.codec import Wu2019Codec
+from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.tiling import Progress, View
+from gancodec.types import Geometry, Picture
 from gancodec.weights import ModelInfo, Weights, find, get
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from gancodec import __version__
 from gancodec.codec.api import realism_of
-from gancodec.codec.network import build
-from gancodec.codec.wu2019 import STRIDE as WU2019_STRIDE
 from gancodec.errors import MissingExtra
-from gancodec.models.tunable import TunableModel
-from gancodec.models.wu2019 import Wu2019Model
+from gancodec.models.gic1.network import TunableModel
+from gancodec.models.inference import build
+from gancodec.models.wu2019.codec import STRIDE as WU2019_STRIDE
+from gancodec.models.wu2019.network import Wu2019Model
 from gancodec.types import BLOCK, LATENT_STRIDE
 from gancodec.weights import Weights
 

@@ -170,7 +170,7 @@ def target_size(options: EncodeOptions, geometry: Geometry) -> int | None:
     if pixels > options.max_pixels:
         raise UsageError(f"{size} is more than {options.max_pixels} pixels; raise --max-pixels to allow it")
     if options.profile == "split":
-        from gancodec.codec.split import MOST_SIDE
+        from gancodec.models.split.codec import MOST_SIDE
 
         if max(geometry.width, geometry.height) > MOST_SIDE:
             raise UsageError(f"--profile split: sides are at most {MOST_SIDE} pixels, as WebP is within")
@@ -223,7 +223,7 @@ def _check_profile(options: EncodeOptions) -> None:
         if (options.inner, options.factor) != (EncodeOptions.inner, EncodeOptions.factor):
             raise UsageError("--inner and --factor are for --profile split")
         return
-    from gancodec.codec.split import CODERS
+    from gancodec.models.split.codec import CODERS
 
     if not isinstance(options.inner, str) or options.inner not in CODERS:
         raise UsageError(f"inner coder {options.inner}: choose {' or '.join(CODERS)}")

@@ -3,7 +3,9 @@ exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from gancodec.types import IntArray
 TOTAL = 1 << 24  # probabilities are (count + 1) / TOTAL
 ESCAPE_CLASSES = 16  # an escaped value v codes the bit length of |v| - radius, 1 .. 16
 ESCAPE_LIMIT = 1 << ESCAPE_CLASSES
+
+Arrays = dict[str, NDArray[Any]]  # by name, as weights files have them
 
 
 class Tables:
@@ -90,3 +94,14 @@ def fit_counts(weights: NDArray[np.float64]) -> NDArray[np.int64]:
     counts[order[: room - int(counts.sum())]] += 1
     result: NDArray[np.int64] = counts
     return result
+
+
+def entropy_hash(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """First 8 bytes of SHA-256 over the integer arrays in canonical order: what a file's header must match."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"))
+        digest.update(f"{name}:{little.dtype.str}:{little.shape};".encode())
+        digest.update(little.tobytes())
+    return digest.digest()[:8]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gancodec.codec import Allocation
 from gancodec.errors import MissingExtra
-from gancodec.models.config import LEVELS, SUBLEVELS
+from gancodec.models.levels import LEVELS, SUBLEVELS
 from gancodec.types import BLOCK, FloatArray
 
 if TYPE_CHECKING:

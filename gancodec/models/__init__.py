@@ -1,1 +1,1 @@
-"""Models: tensor to tensor. Nothing here knows files or bytes."""
+"""The models, a folder each, and what they share. `registry` is the one list of them."""

@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from gancodec import container
 from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with
-from gancodec.codec.base import Codec
-from gancodec.entropy.context import entropy_hash
+from gancodec.entropy.tables import Arrays, entropy_hash
 from gancodec.errors import UsageError
 from gancodec.metrics import ms_ssim, psnr
-from gancodec.models.config import Config
+from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.learned import Codec
+from gancodec.models.registry import Config
+from gancodec.models.wu2019.training import Wu2019Trained
 from gancodec.train.data import Crops
-from gancodec.train.export import Arrays, entropy_arrays, network_arrays, write_weights
+from gancodec.train.export import entropy_arrays, network_arrays, write_weights
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import Trained, Wu2019Trained, checkpoint_meta, load_ema
+from gancodec.train.state import checkpoint_meta, load_ema
 from gancodec.types import IntArray, Picture
 from gancodec.weights import ModelInfo, Weights
 

@@ -22,14 +22,16 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from gancodec.errors import UsageError
-from gancodec.train.adversarial import AdversarialParts, adversarial
+from gancodec.models.gic1.training.adversarial import AdversarialParts, adversarial
+from gancodec.models.gic1.training.losses import Parts, rate_distortion
+from gancodec.models.gic1.training.masking import MaskingParts, masking
+from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.recipe import Recipe
+from gancodec.models.wu2019.training import Wu2019Parts, Wu2019Trained, wu2019
 from gancodec.train.data import Crops
-from gancodec.train.losses import Parts, rate_distortion
-from gancodec.train.masking import MaskingParts, masking
 from gancodec.train.perceptual import FeatureNetwork, load
-from gancodec.train.recipes import RECIPES, Recipe
-from gancodec.train.state import State, Trained, Wu2019Trained, networks, prepare_quantisation
-from gancodec.train.wu2019 import Wu2019Parts, wu2019
+from gancodec.train.recipes import RECIPES
+from gancodec.train.state import State, networks, prepare_quantisation
 
 LAST = "last.safetensors"
 VALIDATED = 6  # held-out pictures per validation

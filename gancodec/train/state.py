@@ -5,108 +5,21 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gancodec.errors import UsageError
-from gancodec.models import wu2019
-from gancodec.models.blocks import ResidualBlock
-from gancodec.models.config import MODELS, SCALES, TunableConfig, Wu2019Config
-from gancodec.models.context import ContextNetwork
-from gancodec.models.discriminator import Discriminator
-from gancodec.models.tunable import TunableModel
+from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.layers import ResidualBlock
+from gancodec.models.recipe import Recipe
+from gancodec.models.training import Networks
+from gancodec.models.wu2019.training import Wu2019Trained
 from gancodec.train.data import Crops
-from gancodec.train.export import Arrays, freeze_entropy, logistic_tables, plane_tables
 from gancodec.train.muon import Muon, suits
-from gancodec.train.recipes import RECIPES, Recipe
-
-
-class Networks(nn.Module):
-    """All networks of a run under one roof, so that optimisers, EMA and checkpoint see one set of names."""
-
-    held_at_zero: tuple[str, ...]
-    coders: ClassVar[tuple[str, ...]]  # whose symbols the tables are fitted to
-    stretched: ClassVar[bool]  # is n stretched until its rates are as documented?
-
-    def integers(self) -> Arrays:
-        """Entropy arrays, with tables that have seen no picture."""
-        raise NotImplementedError
-
-    def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
-        """Tables fitted to symbols counted by row."""
-        raise NotImplementedError
-
-    def prepare(self, recipe: Recipe) -> None:
-        """Train what the recipe trains, hold what it holds."""
-        self.held_at_zero = recipe.held_at_zero
-        for name, parameter in self.named_parameters():
-            trained = not recipe.only or name.startswith(recipe.only)
-            parameter.requires_grad_(trained and not name.startswith(self.held_at_zero))
-        self.hold()
-
-    @torch.no_grad()
-    def hold(self) -> None:
-        """Set to 0 what the recipe holds there."""
-        for name, parameter in self.named_parameters():
-            if name.startswith(self.held_at_zero):
-                parameter.zero_()
-
-    def teams(self) -> list[list[nn.Parameter]]:
-        """Parameters that are trained, in groups whose gradients are clipped apart: model, discriminator."""
-        named = [(k, p) for k, p in self.named_parameters() if p.requires_grad]
-        teams = [[p for k, p in named if k.startswith("discriminator.") is judge] for judge in (False, True)]
-        return [team for team in teams if team]
-
-
-class Trained(Networks):
-    """gic1: model, context network and, from S3 on, discriminator."""
-
-    coders, stretched = ("range",), True  # both coders have the same rows
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        config, adversarial = MODELS[recipe.model], recipe.stage >= 3
-        assert isinstance(config, TunableConfig)  # for the type checker: see `networks`
-        self.model = TunableModel(config, natural=adversarial)
-        self.context = ContextNetwork(config)
-        self.discriminator = Discriminator(config.latent_channels, recipe.discriminator) if adversarial else None
-        self.prepare(recipe)
-
-    def integers(self) -> Arrays:
-        """Gains, context network, and logistic tables."""
-        return freeze_entropy(self.model, self.context)
-
-    def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
-        """Logistic tables, pulled towards the histograms."""
-        return logistic_tables(histograms[:SCALES])
-
-
-class Wu2019Trained(Networks):
-    """wu2019: model and, but for the ablation without it, discriminator."""
-
-    coders, stretched = ("range", "huffman"), False  # n is the paper's
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        config = MODELS[recipe.model]
-        assert isinstance(config, Wu2019Config)  # for the type checker: see `networks`
-        self.model = wu2019.Wu2019Model(config)
-        self.discriminator = wu2019.Discriminator(config) if recipe.adversarial else None
-        self.prepare(recipe)
-
-    def integers(self) -> Arrays:
-        """K and even tables."""
-        return plane_tables(self.model.config.channels)
-
-    def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
-        """K and the tables of the histograms."""
-        return plane_tables(self.model.config.channels, histograms)
+from gancodec.train.recipes import RECIPES
 
 
 def networks(recipe: Recipe) -> Trained | Wu2019Trained:

@@ -12,12 +12,12 @@ from PIL import Image, ImageCms
 from gancodec import container, weights
 from gancodec.codec import Box, EncodeOptions, encode_picture
 from gancodec.codec.api import encode_with
-from gancodec.codec.tunable import TunableCodec
 from gancodec.container import spec
 from gancodec.entropy.huffman import HuffmanWriter
 from gancodec.entropy.levels import code_levels
 from gancodec.entropy.rangecoder import RangeWriter
-from gancodec.models.config import LEVELS
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.levels import LEVELS
 from gancodec.types import Geometry, Picture
 from tests.fuzz import targets
 from tests.fuzz.build import chunk, deflated, gic

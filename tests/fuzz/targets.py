@@ -24,7 +24,6 @@ from gancodec import container, imageio, weights
 from gancodec.codec import decode_bytes, encode_picture, read_symbols, verify_bytes
 from gancodec.codec.api import codec_of
 from gancodec.codec.options import DecodeOptions, EncodeOptions
-from gancodec.codec.tunable import TunableCodec
 from gancodec.container import Header, Tiles, spec
 from gancodec.container.header import varint
 from gancodec.entropy.coder import Coder
@@ -33,7 +32,8 @@ from gancodec.entropy.levels import code_levels
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.entropy.tables import Tables
 from gancodec.errors import GicError
-from gancodec.models.config import LEVELS
+from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.levels import LEVELS
 from gancodec.types import Geometry, Picture
 from tests.fuzz.build import chunk, gic, jpeg_with, mended, mended_png, png_with, tiff_with, webp_with
 
@@ -55,7 +55,7 @@ Target = Callable[[bytes], None]
 
 def prepare(folder: Path) -> None:
     """Install the tiny seeded model into an empty folder, which GANCODEC_WEIGHTS must name."""
-    from gancodec.models.config import MODELS
+    from gancodec.models.registry import MODELS
     from gancodec.train.freeze import install
     from tests.tiny import tiny_weights, tiny_wu2019_weights
 
@@ -325,7 +325,7 @@ def _small(format: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _split_image() -> bytes:
-    from gancodec.codec.split import encode, take_apart
+    from gancodec.models.split.codec import encode, take_apart
 
     return encode(take_apart(_plain(), np.ones((1, 1), np.bool_), 2), None, None)
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gancodec.entropy.coder import Coder
-from gancodec.entropy.context import EntropyModel, Ints
 from gancodec.entropy.levels import code_levels
-from gancodec.types import Geometry, IntArray, Symbols
+from gancodec.models.gic1.integers import EntropyModel, Ints
+from gancodec.types import Geometry, IntArray
 
 TARGET_BITS = 8  # gained latents enter in 1/256 steps
 SYMBOL_LIMIT = 1 << 15  # magnitude of a residual symbol
@@ -19,6 +19,29 @@ SYMBOL_LIMIT = 1 << 15  # magnitude of a residual symbol
 
 # Told of table rows (N,) and symbols (N,) as they are coded, with the blocks (y, x), each (N,), that they belong to.
 Watch = Callable[[Ints, Ints, tuple[Ints, Ints]], None]
+
+
+class Symbols(NamedTuple):
+    """Everything that the entropy coder codes for one picture; integers only.
+
+    levels : (hb, wb) int32, importance levels in 0 .. L-1
+    hyper : (Kh, hb, wb) int32, hyper-latent symbols
+    latents : (K, h, w) int32, residual symbols around the predicted means
+    means16 : (K, h, w) int32, predicted means in 1/16 steps of the gained domain
+
+    Of the wu2019 codec, all on its grid at 1/8: levels are the channels that are on, latents are z, hyper has no
+    channels and means16 is 0.
+    """
+
+    levels: IntArray
+    hyper: IntArray
+    latents: IntArray
+    means16: IntArray
+
+    @property
+    def dequantised16(self) -> IntArray:
+        """(K, h, w) int32: dequantised gained latents in 1/16 steps."""
+        return self.latents * 16 + self.means16
 
 
 class Target(NamedTuple):

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gancodec.codec.network import QUARTER, Network
-from gancodec.codec.view import Progress
-from gancodec.models.blocks import SLOPE, ResidualBlock
-from gancodec.models.config import MODELS, TunableConfig
-from gancodec.models.tunable import Generator, TunableModel
-from gancodec.tiling import Tile
+from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.gic1.network import Generator, TunableModel
+from gancodec.models.inference import QUARTER, Network
+from gancodec.models.layers import SLOPE, ResidualBlock
+from gancodec.models.registry import MODELS
+from gancodec.tiling import Progress, Tile
 from gancodec.types import BLOCK, LATENT_STRIDE, Geometry
 from gancodec.weights import Weights
 

@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gancodec.models.blocks import NOISE_PERIOD
-from gancodec.models.config import LEVELS
-from gancodec.models.discriminator import WEIGHTS, Discriminator
-from gancodec.train.losses import box_ms_ssim, coded_latents, random_levels
+from gancodec.models.gic1.discriminator import WEIGHTS, Discriminator
+from gancodec.models.gic1.training.losses import coded_latents, random_levels
+from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.layers import NOISE_PERIOD
+from gancodec.models.levels import LEVELS
+from gancodec.models.losses import box_ms_ssim
+from gancodec.models.recipe import LAMBDA_CENTRE, Recipe
 from gancodec.train.perceptual import FeatureNetwork
-from gancodec.train.recipes import LAMBDA_CENTRE, Recipe
-from gancodec.train.state import Trained
 
 
 class AdversarialParts(NamedTuple):

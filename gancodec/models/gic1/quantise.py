@@ -1,4 +1,4 @@
-"""Rounding for training: straight-through estimators and the fake quantisation of the context network."""
+"""Fake quantisation of the context network, for training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ ACTIVATION_BITS = 4  # activations are multiples of 1/16
 ACTIVATION_MAX = 255  # hidden activations, unsigned
 INPUT_MAX = 127  # network inputs, signed
 MAX_EXPONENT = 14
-
-
-def ste_round(x: Tensor) -> Tensor:
-    """Round to the nearest integer; the gradient passes straight through."""
-    return x + (x.round() - x).detach()
 
 
 def weight_exponents(*weights: Tensor) -> Tensor:

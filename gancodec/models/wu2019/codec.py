@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.codec.base import Codec, checked
 from gancodec.container.spec import CODEC_WU2019
 from gancodec.entropy.coder import Coder
-from gancodec.entropy.planes import PlaneModel, Planes, walk
-from gancodec.models.config import LEVELS, SUBLEVELS
+from gancodec.models.gic1.symbols import Symbols
+from gancodec.models.learned import Codec, checked
+from gancodec.models.levels import LEVELS, SUBLEVELS
+from gancodec.models.wu2019.symbols import PlaneModel, Planes, walk
 from gancodec.tiling import Area
-from gancodec.types import BLOCK, FloatArray, Geometry, IntArray, Symbols
+from gancodec.types import BLOCK, FloatArray, Geometry, IntArray
 from gancodec.weights import Weights
 
 if TYPE_CHECKING:
-    from gancodec.codec.view import Progress
+    from gancodec.tiling import Progress
 
 STRIDE = 8  # pixels per site of omega
 TRIM = 512  # steps of a trim that mask one more channel everywhere

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.codec.base import Codec, coder_name
 from gancodec.container import Container, Tiles, spec
 from gancodec.errors import CorruptFile
+from gancodec.models.gic1.symbols import Symbols
+from gancodec.models.learned import Codec, coder_name
 from gancodec.tiling import Area, cover
-from gancodec.types import BLOCK, FloatArray, Geometry, Symbols
+from gancodec.types import BLOCK, FloatArray, Geometry
 
 
 class Streams(NamedTuple):

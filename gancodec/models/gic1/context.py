@@ -17,9 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancodec.models.blocks import conv, interpolate_rows
-from gancodec.models.config import LEVELS, SCALE_MIN, SCALE_STEP, SCALES, TunableConfig
-from gancodec.models.quantise import activation, fake_quantise_weight, network_input, ste_round, weight_exponents
+from gancodec.entropy.logistic import SCALE_MIN, SCALE_STEP, SCALES
+from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.gic1.quantise import activation, fake_quantise_weight, network_input, weight_exponents
+from gancodec.models.layers import conv, interpolate_rows, ste_round
+from gancodec.models.levels import LEVELS
 
 KNOTS = 9  # of the level embeddings
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancodec.entropy.coder import Coder
-from gancodec.entropy.context import Ints, entropy_hash
-from gancodec.entropy.tables import Tables
+from gancodec.entropy.tables import Tables, entropy_hash
 from gancodec.errors import CorruptFile, CorruptTable
+from gancodec.models.gic1.integers import Ints
 from gancodec.types import IntArray
 
 END = 0  # the termination code; as the likeliest symbol of most rows it is the one that Huffman codes by runs

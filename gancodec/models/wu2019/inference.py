@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gancodec.codec.network import Generate, Network
-from gancodec.codec.view import Progress
-from gancodec.codec.wu2019 import STRIDE
-from gancodec.models.blocks import Origin
-from gancodec.models.config import MODELS, Wu2019Config
-from gancodec.models.wu2019 import Wu2019Model, standardise
-from gancodec.tiling import Tile
+from gancodec.models.inference import Generate, Network
+from gancodec.models.layers import Origin
+from gancodec.models.registry import MODELS
+from gancodec.models.wu2019.codec import STRIDE
+from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.models.wu2019.network import Wu2019Model, standardise
+from gancodec.tiling import Progress, Tile
 from gancodec.types import Geometry
 from gancodec.weights import Weights
 

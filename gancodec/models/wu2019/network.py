@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancodec.models.config import Wu2019Config
-from gancodec.models.quantise import ste_round
+from gancodec.models.layers import ste_round
+from gancodec.models.wu2019.config import Wu2019Config
 
 VALUES = 4  # of the quantiser: 2**L with L = 2
 SCALES = (0.5, 0.25, 0.25)  # alpha_i of the encoder and beta_i of the discriminator

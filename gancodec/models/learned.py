@@ -12,13 +12,14 @@ from gancodec.entropy.coder import Coder
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.errors import MissingWeights, UnsupportedFile
+from gancodec.models.gic1.symbols import Symbols
 from gancodec.tiling import Area
-from gancodec.types import FloatArray, Geometry, IntArray, Symbols
+from gancodec.types import FloatArray, Geometry, IntArray
 from gancodec.weights import Weights
 
 if TYPE_CHECKING:
-    from gancodec.codec.network import Network
-    from gancodec.codec.view import Progress
+    from gancodec.models.inference import Network
+    from gancodec.tiling import Progress
 
 CODERS = {"range": 0, "huffman": 1}
 TILED_FROM = 1 << 22  # padded pixels: smaller pictures are one stream
@@ -69,7 +70,7 @@ class Codec(ABC):
     @property
     def network(self) -> Network:
         """Encoder, masker and generator on the device; importing torch waits for the first use."""
-        from gancodec.codec.network import load_network
+        from gancodec.models.inference import load_network
 
         return load_network(self.weights, self.device)
 

@@ -8,15 +8,43 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gancodec.models.wu2019 import SCALES
-from gancodec.train.recipes import Recipe
-from gancodec.train.state import Wu2019Trained
+from gancodec.entropy.tables import Arrays, fit_counts
+from gancodec.models.recipe import Recipe
+from gancodec.models.registry import MODELS
+from gancodec.models.training import Networks
+from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.models.wu2019.network import SCALES, Discriminator, Wu2019Model
+from gancodec.models.wu2019.symbols import SYMBOLS, row_count
 
 STATISTICS_UNTIL = 0.5  # of the run, when the rate falls
+
+
+class Wu2019Trained(Networks):
+    """wu2019: model and, but for the ablation without it, discriminator."""
+
+    coders, stretched = ("range", "huffman"), False  # n is the paper's
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        config = MODELS[recipe.model]
+        assert isinstance(config, Wu2019Config)  # for the type checker: see `networks`
+        self.model = Wu2019Model(config)
+        self.discriminator = Discriminator(config) if recipe.adversarial else None
+        self.prepare(recipe)
+
+    def integers(self) -> Arrays:
+        """K and even tables."""
+        return plane_tables(self.model.config.channels)
+
+    def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
+        """K and the tables of the histograms."""
+        return plane_tables(self.model.config.channels, histograms)
 
 
 class Wu2019Parts(NamedTuple):
@@ -84,3 +112,19 @@ def _play(net: Wu2019Trained, decoded: Tensor, x: Tensor) -> tuple[Tensor, Tenso
     both = discriminator(torch.cat((decoded.detach(), x)))
     fake, real = ([s[half] for s in both] for half in (slice(len(x)), slice(len(x), None)))
     return fooled, -log_of(real, True) - log_of(fake, False)
+
+
+def plane_tables(channels: int, histograms: list[NDArray[np.float64]] | None = None, strength: float = 16.0) -> Arrays:
+    """Integer arrays of `entropy.planes.PlaneModel`: even priors worth `strength` symbols, and what was coded."""
+    radius = int(SYMBOLS[-1])
+    counts = [fit_counts(np.array([1.0, 1.0]))]  # of the row that is not used
+    for row in range(1, row_count(channels)):
+        weights = np.full(2 * radius + 2, strength / (len(SYMBOLS) + 1))
+        weights[-1] = 0  # nothing lies beyond
+        counts.append(fit_counts(weights if histograms is None else weights + histograms[row]))
+    sizes = [0, *(radius for _ in counts[1:])]
+    return {
+        "channels": np.array([channels], np.int32),
+        "tables.radius": np.array(sizes, np.int32),
+        "tables.counts": np.concatenate(counts).astype(np.int32),
+    }

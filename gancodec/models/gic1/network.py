@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gancodec.models.blocks import SLOPE, LevelFilm, Origin, TextureNoise, conv, interpolate_rows, residual_stack
-from gancodec.models.config import LEVELS, N_LIMIT, TunableConfig
+from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.layers import SLOPE, LevelFilm, Origin, TextureNoise, conv, interpolate_rows, residual_stack
+from gancodec.models.levels import LEVELS, N_LIMIT
 
 KNOTS = 9  # gain and FiLM knots over the level range
 CENTRE_GAIN = 4.0

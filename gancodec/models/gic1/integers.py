@@ -11,7 +11,6 @@ last.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from gancodec.entropy.tables import Tables
+from gancodec.entropy.tables import Tables, entropy_hash
 from gancodec.errors import CorruptTable
 
 FRACTION_BITS = 4  # activations and means are multiples of 1/16
@@ -60,17 +59,6 @@ class Prediction(NamedTuple):
 
     rows: Ints
     means16: Ints
-
-
-def entropy_hash(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """First 8 bytes of SHA-256 over the integer arrays in canonical order: what a file's header must match."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        little = array.astype(array.dtype.newbyteorder("<"))
-        digest.update(f"{name}:{little.dtype.str}:{little.shape};".encode())
-        digest.update(little.tobytes())
-    return digest.digest()[:8]
 
 
 class EntropyModel:

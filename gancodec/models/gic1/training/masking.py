@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gancodec.models.config import LEVELS, N_LIMIT
-from gancodec.train.losses import box_ms_ssim, coded_latents
+from gancodec.models.gic1.training.losses import coded_latents
+from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.levels import LEVELS, N_LIMIT
+from gancodec.models.losses import box_ms_ssim
+from gancodec.models.recipe import BALANCE, LAMBDA_CENTRE, LAMBDA_SLOPE, Recipe
 from gancodec.train.perceptual import FeatureNetwork
-from gancodec.train.recipes import BALANCE, LAMBDA_CENTRE, LAMBDA_SLOPE, Recipe
-from gancodec.train.state import Trained
 
 # D and the perceptual distance together fall 2.8 times as fast with the rate as D alone, for which the levels' lambdas
 # were chosen; without this factor the masker would buy bits instead of moving them.

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gancodec.codec.view import Progress, View
 from gancodec.errors import MissingWeights, UsageError
-from gancodec.models.blocks import Origin
-from gancodec.models.config import MODELS, TunableConfig, Wu2019Config
-from gancodec.tiling import Area, Tile, cover
+from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.layers import Origin
+from gancodec.models.registry import MODELS
+from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.tiling import Area, Progress, Tile, View, cover
 from gancodec.types import BLOCK, FloatArray, Geometry
 from gancodec.weights import Weights
 
@@ -160,8 +161,8 @@ def pick_device(name: str) -> torch.device:
 
 def build(weights: Weights, device: torch.device) -> Network:
     """Network of `weights` on a device; MissingWeights where this build knows no architecture for them."""
-    from gancodec.codec.tunable_network import TunableNetwork
-    from gancodec.codec.wu2019_network import Wu2019Network
+    from gancodec.models.gic1.inference import TunableNetwork
+    from gancodec.models.wu2019.inference import Wu2019Network
 
     config = MODELS.get(weights.info.name)
     if config is None:

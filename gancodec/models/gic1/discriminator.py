@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gancodec.models.blocks import SLOPE
+from gancodec.models.layers import SLOPE
 
 WEIGHTS = (0.5, 0.25, 0.25)  # beta_i of the paper
 CONDITION = 16  # channels that latents and levels are reduced to

@@ -1,16 +1,11 @@
-"""Configurations of the models and the one visible dict that names them. Ids are never reused."""
+"""Configurations of the gic1 models. Ids are never reused."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 
-LEVELS = 32  # importance levels L
-SUBLEVELS = 16  # steps of the header's level shift between two levels
-N_LIMIT = 4.2  # |n| at the two ends of the level range
-SCALE_STEP = 6  # scale indices per doubling of the residual's scale
-SCALE_MIN = 0.05  # scale of index 0, below which a residual is certainly 0
-SCALES = 64  # scale indices
+from gancodec.models.levels import level_to_logit
 
 
 @dataclass(frozen=True)
@@ -58,16 +53,6 @@ class TunableConfig:
         """
         importance = 1 / (1 + math.exp(-level_to_logit(level)))
         return min(self.latent_channels, math.ceil(self.latent_channels * (0.25 + 1.25 * importance)))
-
-
-def level_to_logit(level: float) -> float:
-    """Importance logit of a (fractional) level: uniform steps over [-N_LIMIT, N_LIMIT]; n = -logit for a flat map."""
-    return (2 * level / (LEVELS - 1) - 1) * N_LIMIT
-
-
-def logit_to_level(logit: float) -> float:
-    """Inverse of `level_to_logit`, not clipped."""
-    return (logit / N_LIMIT + 1) / 2 * (LEVELS - 1)
 
 
 _SMALL = TunableConfig(
@@ -120,58 +105,3 @@ _TINY = TunableConfig(
     masker_width=8,
     context_widths=(12, 8, 4),
 )
-
-
-@dataclass(frozen=True)
-class Wu2019Config:
-    """Widths and depths of the source paper's model; `wu2019` has those of its section 3.1.
-
-    Attributes
-    ----------
-    name, id : str, int
-        As in ``--model`` and in the file header.
-    channels : int
-        K, the channels of omega at 1/8.
-    encoder_widths : (at 1/2, at 1/4, at 1/8)
-    masker_width : int
-        Filters of the masker's two residual blocks.
-    generator_widths : (first convolution, second one and residual blocks, first two transposed convolutions)
-    generator_blocks : int
-        Residual blocks of two convolutions.
-    discriminator_width : int
-        Filters of the first layer at each scale.
-    """
-
-    name: str
-    id: int
-    channels: int = 16
-    encoder_widths: tuple[int, int, int] = (16, 64, 256)
-    masker_width: int = 256
-    generator_widths: tuple[int, int, int, int] = (128, 256, 128, 64)
-    generator_blocks: int = 15
-    discriminator_width: int = 64
-
-
-_WU2019 = Wu2019Config(name="wu2019", id=4)
-
-_WU2019_SMALL = Wu2019Config(
-    name="wu2019-small",  # a quarter of the filters, for training on a CPU
-    id=5,
-    encoder_widths=(4, 16, 64),
-    masker_width=64,
-    generator_widths=(32, 64, 32, 16),
-    discriminator_width=16,
-)
-
-_WU2019_TINY = Wu2019Config(
-    name="wu2019-tiny",  # seeded weights, for tests only
-    id=65534,
-    encoder_widths=(4, 6, 8),
-    masker_width=8,
-    generator_widths=(6, 8, 6, 4),
-    generator_blocks=2,
-    discriminator_width=4,
-)
-
-Config = TunableConfig | Wu2019Config
-MODELS: dict[str, Config] = {c.name: c for c in (_FULL, _SMALL, _SMALL_2, _WU2019, _WU2019_SMALL, _TINY, _WU2019_TINY)}

@@ -1,4 +1,5 @@
-"""Building blocks: dense 3x3 convolutions, which are what a CPU computes fastest."""
+"""Layers that models share: dense 3x3 convolutions, which are what a CPU computes fastest, modulation by level, fixed
+noise, rounding."""
 
 from __future__ import annotations
 
@@ -102,3 +103,8 @@ class TextureNoise(nn.Module):
         noise = self.noise[:, :, rows % NOISE_PERIOD][:, :, :, columns % NOISE_PERIOD]
         texture: Tensor = self.gate(x) * self.mix(NOISE_GAIN * noise.to(x.dtype))
         return x + texture
+
+
+def ste_round(x: Tensor) -> Tensor:
+    """Round to the nearest integer; the gradient passes straight through."""
+    return x + (x.round() - x).detach()

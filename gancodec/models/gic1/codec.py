@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.codec.base import Codec, checked
 from gancodec.container.spec import CODEC_TUNABLE
 from gancodec.entropy.coder import Coder
-from gancodec.entropy.context import EntropyModel
-from gancodec.entropy.walk import TARGET_BITS, Target, walk
-from gancodec.models.config import LEVELS, SUBLEVELS, logit_to_level
+from gancodec.models.gic1.integers import EntropyModel
+from gancodec.models.gic1.symbols import TARGET_BITS, Symbols, Target, walk
+from gancodec.models.learned import Codec, checked
+from gancodec.models.levels import LEVELS, SUBLEVELS, logit_to_level
 from gancodec.tiling import Area
-from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray, Symbols
+from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray
 from gancodec.weights import Weights
 
 if TYPE_CHECKING:
-    from gancodec.codec.view import Progress
+    from gancodec.tiling import Progress
 
 FINE_BLOCKS, FINE_SHARE = 48, 0.25  # least blocks, and greatest share that moves at once, for n alone to steer finely
 TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach

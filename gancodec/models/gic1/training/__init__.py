@@ -1,0 +1,1 @@
+"""How gic1 is trained, and frozen into integers."""
