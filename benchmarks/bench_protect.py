@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gancodec import metrics, weights
-from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, priority
+from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
+from gancodec.codec import guidance as priority
 from gancodec.evaluate import codecs
 from gancodec.evaluate.tables import plain_markdown
 from gancodec.saliency import protection_map

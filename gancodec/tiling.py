@@ -24,6 +24,11 @@ class Area(NamedTuple):
     left: int
     right: int
 
+    @property
+    def geometry(self) -> Geometry:
+        """Of the area as a picture of its own."""
+        return Geometry(width=self.right - self.left, height=self.bottom - self.top)
+
     def slices(self, stride: int = 1) -> tuple[slice, slice]:
         """Rows and columns of a grid with a site every `stride` pixels; the box lies on multiples of `stride`."""
         rows, columns = ((a // stride, b // stride) for a, b in ((self.top, self.bottom), (self.left, self.right)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 LATENT_STRIDE = 16  # pixels per latent site
 BLOCK = 64  # pixels per importance level
 
+SITES = BLOCK // LATENT_STRIDE  # latent sites along the side of a block
+
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,19 @@ class Geometry:
         """(hb, wb) of the level map, 1/64 of the padded size."""
         height, width = self.padded
         return height // BLOCK, width // BLOCK
+
+
+class Plane(NamedTuple):
+    """Values on a grid over a picture: an array (..., rows, columns), and the pixels a side that one value stands for.
+
+    A codec hands any number of planes to tiles and generator, of any strides that divide 64.
+    """
+
+    values: NDArray[Any]
+    stride: int
+
+
+Planes = tuple[Plane, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,3 +86,8 @@ class Picture:
     def geometry(self) -> Geometry:
         """Width and height with the grids that follow from them."""
         return Geometry(width=self.rgb.shape[1], height=self.rgb.shape[0])
+
+
+def per_site(blocks: NDArray[Number]) -> NDArray[Number]:
+    """Values of blocks (hb, wb, ...) as those of their latent sites (h, w, ...)."""
+    return blocks.repeat(SITES, 0).repeat(SITES, 1)

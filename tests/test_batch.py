@@ -19,8 +19,8 @@ from PIL import Image
 from gancodec.batch import job, local, manifest
 from gancodec.batch.files import Job, Saving
 from gancodec.batch.job import Task
-from gancodec.codec.options import DecodeOptions, EncodeOptions
 from gancodec.errors import GicError, OutputExists, UsageError
+from gancodec.options import DecodeOptions, EncodeOptions
 from tests import planted
 from tests.conftest import FakeCodec, Run
 from tests.tiny import picture

@@ -10,7 +10,8 @@ from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.entropy.tables import entropy_hash
 from gancodec.errors import CorruptTable
 from gancodec.models.gic1.codec import TunableCodec
-from gancodec.models.gic1.integers import EXACT_LIMIT, INPUT_MAX, EntropyModel
+from gancodec.models.gic1.config import INPUT_MAX
+from gancodec.models.gic1.integers import EXACT_LIMIT, EntropyModel
 from gancodec.models.gic1.symbols import walk
 from gancodec.models.gic1.training.losses import per_site
 from gancodec.models.levels import SUBLEVELS

@@ -14,7 +14,7 @@ import pytest
 from gancodec.container import spec
 from gancodec.container.header import FIELDS, Field
 from gancodec.entropy.levels import CLASS_ROW, FINE_ROWS, FIRST_ROW
-from gancodec.models.wu2019.codec import STRIDE
+from gancodec.models.wu2019.config import STRIDE
 from gancodec.models.wu2019.symbols import CONTEXTS, END, SYMBOLS
 from tests.conftest import make_gic
 

@@ -24,7 +24,8 @@ from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.gic1.symbols import Target
 from gancodec.models.levels import LEVELS
 from gancodec.models.registry import MODELS
-from gancodec.models.wu2019.codec import STRIDE, Wu2019Codec
+from gancodec.models.wu2019.codec import Wu2019Codec
+from gancodec.models.wu2019.config import STRIDE
 from gancodec.models.wu2019.symbols import Planes
 from gancodec.train.freeze import install
 from gancodec.types import Geometry, Picture

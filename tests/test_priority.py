@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancodec import weights
-from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, parse_box, priority, read_allocation
+from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, parse_box, read_allocation
+from gancodec.codec import guidance as priority
 from gancodec.codec.api import DecodeOptions
-from gancodec.codec.priority import Wishes, biased
 from gancodec.errors import UnreadablePicture, UsageError
+from gancodec.models.guidance import Wishes, biased
 from gancodec.types import Picture
 from tests.conftest import needs_weights
 from tests.tiny import ODD_PICTURES, picture

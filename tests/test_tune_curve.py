@@ -14,7 +14,7 @@ from PIL import Image
 from gancodec import weights
 from gancodec.codec import EncodeOptions, encode_picture
 from gancodec.codec import rate as rate_search
-from gancodec.codec.curve import TunabilityCurve, fit
+from gancodec.models.curve import TunabilityCurve, fit
 from gancodec.types import Picture
 from tests.conftest import Run
 from tests.tiny import picture

@@ -35,8 +35,8 @@ from gancodec.errors import CorruptFile, CorruptTable, UnsupportedFile, UsageErr
 from gancodec.models import learned as base
 from gancodec.models.inference import build
 from gancodec.models.registry import MODELS
-from gancodec.models.wu2019.codec import STRIDE, TRIM, Wu2019Codec
-from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.models.wu2019.codec import TRIM, Wu2019Codec
+from gancodec.models.wu2019.config import STRIDE, Wu2019Config
 from gancodec.models.wu2019.inference import Wu2019Network
 from gancodec.models.wu2019.network import (
     VALUES,

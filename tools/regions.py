@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancodec import metrics, weights
-from gancodec.codec import Box, DecodeOptions, EncodeOptions, decode_bytes, priority
+from gancodec.codec import Box, DecodeOptions, EncodeOptions, decode_bytes
+from gancodec.codec import guidance as priority
 from gancodec.codec.api import encode_with
 from gancodec.evaluate.quality import Meter
 from gancodec.evaluate.tables import plain_markdown

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, priority
+from gancodec.codec import EncodeOptions, decode_bytes, encode_picture
+from gancodec.codec import guidance as priority
 from gancodec.container.spec import CELL
 from gancodec.evaluate.quality import ssim
 from gancodec.evaluate.tables import plain_markdown

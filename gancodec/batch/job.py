@@ -24,7 +24,7 @@ from gancodec.errors import GicError, UnreadablePicture
 
 if TYPE_CHECKING:
     from gancodec.codec.api import Encoded
-    from gancodec.codec.options import DecodeOptions, EncodeOptions
+    from gancodec.options import DecodeOptions, EncodeOptions
     from gancodec.tiling import Progress
 
 FAILED = 1
@@ -151,8 +151,8 @@ def run_noted(job: Job, task: Task, content: bytes | None = None) -> Outcome:
 def load(task: Task) -> None:
     """Load the model that this process will need, and keep it. What is missing, every outcome will say."""
     from gancodec import weights
-    from gancodec.codec.options import EncodeOptions
     from gancodec.models.inference import load_network
+    from gancodec.options import EncodeOptions
 
     if isinstance(task.options, EncodeOptions) and task.options.profile == "split":
         return
@@ -162,7 +162,7 @@ def load(task: Task) -> None:
 
 def _opened(job: Job, task: Task) -> BinaryIO:
     """The input; of a .gic file nothing is read where its header refuses it."""
-    from gancodec.codec.options import DecodeOptions
+    from gancodec.options import DecodeOptions
 
     if not isinstance(task.options, DecodeOptions):
         return files.open_source(job.source)
@@ -188,7 +188,7 @@ def _sha256(stream: BinaryIO) -> str | None:
 
 def _convert(stream: BinaryIO, task: Task, source_bytes: int, progress: Progress | None) -> tuple[bytes, Record]:
     """Bytes of the output, and what the record says of it."""
-    from gancodec.codec.options import EncodeOptions
+    from gancodec.options import EncodeOptions
 
     if isinstance(task.options, EncodeOptions):
         return _encode(stream, task.options, source_bytes, progress)

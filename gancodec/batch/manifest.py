@@ -15,7 +15,7 @@ from gancodec.batch.job import Record
 from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.options import DecodeOptions, EncodeOptions
+    from gancodec.options import DecodeOptions, EncodeOptions
 
 KEPT_OUT = ("device", "max_pixels", "strict")  # options that decide whether there is an output, not which
 
@@ -151,7 +151,7 @@ def settings_key(options: EncodeOptions | DecodeOptions, kind: str) -> str:
 
 def _weights(options: EncodeOptions | DecodeOptions) -> str:
     from gancodec import weights
-    from gancodec.codec.options import EncodeOptions
+    from gancodec.options import EncodeOptions
 
     needed = options.profile == "tunable" if isinstance(options, EncodeOptions) else options.model is not None
     try:

@@ -92,12 +92,13 @@ def batch(
     start = _engine(engine, address, jobs, threads, gpus, retries)
     options.set_threads(threads)
     if backwards:
-        from gancodec.codec.options import DecodeOptions
+        from gancodec.options import DecodeOptions
 
         task = Task(DecodeOptions(model, device, realism, max_pixels), saving, picture_format or "png")
         suffixes, suffix, show = files.GIC_SUFFIXES, decode.SUFFIXES[task.kind], decode.show
     else:
-        from gancodec.codec.options import EncodeOptions, check
+        from gancodec.codec.options import check
+        from gancodec.options import EncodeOptions
 
         where = options.emphasis(saliency, saliency_model, saliency_strength, None, [], protect)
         rate = encode.rate_of(bpp, size, n)

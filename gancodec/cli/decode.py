@@ -70,7 +70,7 @@ def decode(
     convert.check_jobs(inputs, jobs, manifest)
     kind = format_of(output, picture_format)
     options.set_threads(threads)
-    from gancodec.codec.options import DecodeOptions
+    from gancodec.options import DecodeOptions
 
     box = None if region is None else options.parse_region(region)
     task = Task(DecodeOptions(model, device, realism, max_pixels, box, scale), saving, kind)

@@ -89,7 +89,8 @@ def encode(
     convert.check_jobs(inputs, jobs, manifest)
     dropped = options.parse_strip(strip)
     options.set_threads(threads)
-    from gancodec.codec.options import EncodeOptions, check
+    from gancodec.codec.options import check
+    from gancodec.options import EncodeOptions
 
     chosen = EncodeOptions(
         **rate,

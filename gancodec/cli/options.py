@@ -17,7 +17,7 @@ from gancodec.container import spec
 from gancodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.options import Box
+    from gancodec.options import Box
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
@@ -75,7 +75,7 @@ def parse_scale(text: str | int) -> int:
 
 def parse_region(text: str) -> Box:
     """X,Y,W,H; UsageError for anything else, a level included."""
-    from gancodec.codec.options import parse_box
+    from gancodec.options import parse_box
 
     if ":" in text:
         raise UsageError(f"region {text}: X,Y,W,H without a level")
@@ -225,7 +225,7 @@ def emphasis(
     saliency: str | None, model: str | None, strength: float | None, roi: str | None, boxes: list[str], protect: str
 ) -> Emphasis:
     """Where the bits should go, from the words of the command line."""
-    from gancodec.codec.options import parse_box
+    from gancodec.options import parse_box
 
     if strength is not None and saliency is None and roi is None and not boxes:
         raise UsageError("--saliency-strength scales --saliency, --roi and --roi-box: give one of them")

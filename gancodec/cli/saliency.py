@@ -15,7 +15,7 @@ from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.options import EncodeOptions
+    from gancodec.options import EncodeOptions
 
 WRITTEN = (".saliency.png", ".mask.png", ".overlay.png")
 
@@ -47,7 +47,8 @@ def saliency(
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     if output not in (None, files.PIPE) and not str(output).lower().endswith(".png"):
         raise UsageError(f"{output}: maps are written as PNG; name it .png")
-    from gancodec.codec.options import EncodeOptions, check
+    from gancodec.codec.options import check
+    from gancodec.options import EncodeOptions
 
     asked = EncodeOptions(saliency=method, saliency_model=model, max_pixels=max_pixels)
     check(asked)
@@ -69,7 +70,7 @@ def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving
     from PIL import Image
 
     from gancodec import imageio
-    from gancodec.codec import priority
+    from gancodec.codec import guidance as priority
     from gancodec.saliency import adaptive_mask
     from gancodec.saliency.overlay import laid_over
 

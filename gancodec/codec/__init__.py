@@ -6,7 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gancodec.codec.options import Box, DecodeOptions, EncodeOptions, parse_box
+from gancodec.options import Box, DecodeOptions, EncodeOptions, parse_box
 
 if TYPE_CHECKING:
     from gancodec.codec.api import (

@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gancodec import container
 from gancodec.codec import rate
-from gancodec.codec.curve import TunabilityCurve
-from gancodec.codec.options import N_BOUNDS, STRIPPABLE, DecodeOptions, EncodeOptions, target_size
+from gancodec.codec.options import STRIPPABLE, completed, target_size
 from gancodec.codec.view import view_of
-from gancodec.container import MAX_PIXELS, Container, Header, Tiles
-from gancodec.container.spec import FLAG_SYNTHETIC
-from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnsupportedFile, UsageError
-from gancodec.models import tiled
-from gancodec.models.gic1.codec import TunableCodec
-from gancodec.models.gic1.config import TunableConfig
-from gancodec.models.gic1.symbols import Symbols
-from gancodec.models.learned import CODERS, Codec, coder_name
-from gancodec.models.registry import MODELS
-from gancodec.models.split import codec as split
-from gancodec.models.wu2019.codec import Wu2019Codec
-from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.container import MAX_PIXELS, Container, Header, Streams
+from gancodec.errors import TargetMissed, UnsupportedFile
+from gancodec.models import registry
+from gancodec.models.codec import Allocation, Codec, Coded, Symbols, geometry_of, realism_of
+from gancodec.models.learned import LearnedCodec
+from gancodec.options import DecodeOptions, EncodeOptions
 from gancodec.tiling import Progress, View
-from gancodec.types import Geometry, Picture
-from gancodec.weights import ModelInfo, Weights, find, get
+from gancodec.types import Picture
+from gancodec.weights import Weights, find
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from gancodec.codec.priority import Wishes
+    from gancodec.models.guidance import Guidance
 
 __all__ = [
     "Allocation",
     "DecodeOptions",
     "EncodeOptions",
     "Encoded",
+    "codec_of",
     "decode",
     "decode_bytes",
     "decode_with",
@@ -50,14 +42,14 @@ __all__ = [
     "encode",
     "encode_picture",
     "encode_with",
+    "encoder_of",
     "read_allocation",
     "read_symbols",
     "realism_of",
     "verify_bytes",
 ]
 
-CODECS: dict[type, type[Codec]] = {TunableConfig: TunableCodec, Wu2019Config: Wu2019Codec}
-SYNTHETIC_NOTE = "Decoded by gancodec{at}: fine detail may be synthesised and not in the original."
+EMPTY: Streams = ((b"",),)
 
 
 class Encoded(NamedTuple):
@@ -75,97 +67,87 @@ class Encoded(NamedTuple):
 def encode_picture(
     picture: Picture,
     options: EncodeOptions | None = None,
-    asked: Wishes | None = None,
+    guidance: Guidance | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
     """Encode a picture to the bytes of a .gic file.
 
-    `asked` are the maps of `options`, where they are known already. `progress` is told of the tiles that the encoder's
-    network has done, which is most of the work.
+    `guidance` are the maps of `options`, where they are known already. `progress` is told of the tiles that the
+    encoder's network has done, which is most of the work.
 
     Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` or `saliency` lack a
     package, UnreadablePicture for a map that cannot be read, and TargetMissed under `strict`.
     """
     options = options or EncodeOptions()
-    if options.profile == "split":
-        return _encode_split(picture, options, asked)
-    return encode_with(codec_of(get(options.model), options.device), picture, options, asked, progress)
+    return encode_with(encoder_of(options), picture, options, guidance, progress)
 
 
 def encode_with(
     codec: Codec,
     picture: Picture,
     options: EncodeOptions,
-    asked: Wishes | None = None,
+    guidance: Guidance | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
     """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
-    from gancodec.codec import priority  # saliency, which decoders do without
+    target, options = target_size(options, picture.geometry), completed(options)
+    if guidance is None:
+        from gancodec.codec.guidance import guidance_of  # saliency, which decoders do without
 
-    target = target_size(options, picture.geometry)
-    asked = asked or priority.wishes(picture.rgb, options)
-    analysis = codec.analyse(picture.rgb, progress)
-    strength = options.saliency_strength
-    importance = priority.biased(analysis.importance, asked, strength, codec.importance_stride)
-    analysis = analysis._replace(importance=importance)
-    info = codec.weights.info
-    streams: dict[tuple[float, int], tiled.Streams] = {}
-    fixed = _fixed_size(picture, _header(picture, codec, 0.0, 0, options), options)
-
-    def size_at(n: float, trim: int = 0) -> int:
-        coded = tiled.encode(codec, analysis, picture.geometry, n, options.entropy, trim)
-        streams[n, trim] = coded
-        return fixed + container.image_size(len(coded.image), coded.tiles) - container.chunk_size(0)
-
+        guidance = guidance_of(picture.rgb, options)
+    draft = codec.prepare(picture.rgb, guidance, options, progress)
     if target is None:
-        n = options.n or 0.0
-        found = rate.Found(n, size_at(n), 1, True)
+        coded = draft.plain()
+        found = rate.Found(0.0, 0, 1, True)
     else:
-        found = _search(size_at, target, fixed, picture.geometry, info)
-    coded = streams[found.n, found.trim]
-    header = _header(picture, codec, found.n, coded.level_shift, options)
-    data = _wrap(coded.image, picture, header, options, coded.tiles)
-    return _encoded(data, found.n, found, target, picture, options)
+        # Metadata and alpha are deflated twice, not once a probe: their bytes are the same at every rate.
+        empty = len(_file(picture, draft.header, EMPTY, options))
+        tried: dict[tuple[float, int], Coded] = {}
+
+        def size_at(knob: float, trim: int = 0) -> int:
+            tried[knob, trim] = now = draft.at(knob, trim)
+            return empty + container.streams_size(now.streams, now.tile_side) - container.streams_size(EMPTY)
+
+        start = draft.start(target - empty)
+        found = rate.search(size_at, target, start.guess, start.slope, start.bounds, empty, size_at)
+        coded = tried[found.n, found.trim]
+    data = _file(picture, coded.header, coded.streams, options, coded.tile_side)
+    return _encoded(data, coded, found, target, picture, options)
 
 
-def _encode_split(picture: Picture, options: EncodeOptions, asked: Wishes | None) -> Encoded:
-    """`encode_picture` with the split codec, whose rate is steered by WebP's quality."""
-    from gancodec.codec import priority
+def encoder_of(options: EncodeOptions) -> Codec:
+    """The codec that options ask for; raises as `encode_picture`."""
+    profile = registry.PROFILES[completed(options).profile]
+    number = registry.config_of(find(options.model).name).codec if profile.codec is None else profile.codec
+    return _class_of(number).for_model(options.model, options.device)
 
-    target = target_size(options, picture.geometry)
-    if options.saliency is None and options.roi is None and not options.roi_boxes:
-        options = replace(options, saliency="combined")  # the paper's choice
-    cells = split.salient_cells(asked or priority.wishes(picture.rgb, options), picture.geometry)
-    layers = split.take_apart(picture.rgb, cells, options.factor)
-    width, height = picture.geometry.width, picture.geometry.height
-    header = Header(width, height, 0, bytes(8), split.CODEC_ID, split.CODERS[options.inner], 0, 0, 0)
-    if target is None:
-        quality = None if options.inner == "lossless" else split.QUALITY
-        image = split.encode(layers, quality, quality)
-        found = rate.Found(0.0, len(image), 1, True)
-    else:
-        fixed = _fixed_size(picture, header, options)
-        images: dict[tuple[float, int], bytes] = {}
 
-        def size_at(step: float, trim: int = 0) -> int:
-            images[step, trim] = split.encode_at(layers, step, trim)
-            return fixed + container.chunk_size(len(images[step, trim])) - container.chunk_size(0)
+def codec_of(weights: Weights, device: str) -> LearnedCodec[Any, Any, Any]:
+    """The codec of a model at hand, installed or not."""
+    entry = registry.CODECS[registry.config_of(weights.info.name).codec]
+    return registry.resolve(entry.codec, LearnedCodec)(weights, device)
 
-        found = rate.search(size_at, target, split.FIRST_STEP, split.RATE_SLOPE, split.STEPS, fixed, size_at)
-        image = images[found.n, found.trim]
-    return _encoded(_wrap(image, picture, header, options), 0.0, found, target, picture, options)
+
+def _decoder_of(header: Header, model: str | None, device: str) -> Codec:
+    """The codec that can decode a file."""
+    return _class_of(header.codec).for_file(header, model, device)
+
+
+def _class_of(number: int) -> type[Codec]:
+    if number not in registry.CODECS:
+        raise UnsupportedFile(f"codec {number} is not known to this build")
+    return registry.resolve(registry.CODECS[number].codec, Codec)
 
 
 def _encoded(
-    data: bytes, n: float, found: rate.Found, target: int | None, picture: Picture, options: EncodeOptions
+    data: bytes, coded: Coded, found: rate.Found, target: int | None, picture: Picture, options: EncodeOptions
 ) -> Encoded:
     """What to tell of a file; TargetMissed under `strict`."""
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
-    if options.strict and not hit:
-        assert target is not None  # a fixed n is always hit
+    if options.strict and target is not None and not hit:
         raise TargetMissed(describe_miss(f"{target} bytes", len(data) > target, len(data), bpp))
-    return Encoded(data, n, bpp, found.probes, hit, picture.notices)
+    return Encoded(data, coded.n or 0.0, bpp, found.probes, hit, picture.notices)
 
 
 def describe_miss(target: str, above: bool, size: int, bpp: float) -> str:
@@ -176,44 +158,16 @@ def describe_miss(target: str, above: bool, size: int, bpp: float) -> str:
     return f"{target}: not met to {100 * rate.TOLERANCE:.0f} %, the largest found below is {got}"
 
 
-def _search(size_at: Callable[..., int], target: int, fixed: int, geometry: Geometry, info: ModelInfo) -> rate.Found:
-    """Search n from where the tunability curve of the weights sends it."""
-    curve = TunabilityCurve.from_calibration(info.calibration)
-    wanted = max(8 * (target - fixed), 1) / math.prod(geometry.padded)
-    guess = curve.n_at(math.log(wanted), N_BOUNDS)
-    return rate.search(size_at, target, guess, curve.slope(guess), N_BOUNDS, fixed, size_at)
-
-
-def _header(picture: Picture, codec: Codec, n: float, level_shift: int, options: EncodeOptions) -> Header:
-    """Header of a file of a learned codec."""
-    info = codec.weights.info
-    return Header(
-        width=picture.geometry.width,
-        height=picture.geometry.height,
-        model=info.id,
-        model_hash=info.entropy_hash,
-        codec=codec.id,
-        coder=CODERS[options.entropy],
-        flags=FLAG_SYNTHETIC if codec.synthesises(0.0 if info.default_realism is None else 1.0) else 0,
-        n=round(n * 1000),
-        level_shift=level_shift,
-    )
-
-
-def _fixed_size(picture: Picture, header: Header, options: EncodeOptions) -> int:
-    """Bytes of a file with an empty IMAGE chunk, the same at every rate: metadata and alpha are deflated twice, not
-    once a probe."""
-    return len(_wrap(b"", picture, header, options))
-
-
-def _wrap(image: bytes, picture: Picture, header: Header, options: EncodeOptions, tiles: Tiles | None = None) -> bytes:
-    """File around the data of an IMAGE chunk."""
+def _file(
+    picture: Picture, header: Header, streams: Streams, options: EncodeOptions, tile_side: int | None = None
+) -> bytes:
+    """File around the streams of a picture."""
     exif, xmp = (None if {k, "all"} & set(options.strip) else getattr(picture, k) for k in STRIPPABLE)
     alpha = None if picture.alpha is None else np.diff(picture.alpha, axis=0, prepend=np.uint8(0)).tobytes()
-    return container.write(Container(header, image, alpha, picture.icc, exif, xmp, tiles=tiles))
+    return container.write(Container.of(header, streams, tile_side, alpha, picture.icc, exif, xmp))
 
 
-def _unwrap(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str | None = None) -> Picture:
+def _picture(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str | None) -> Picture:
     """Picture of the decoded pixels of a view and what else the file holds."""
     alpha = None
     if parsed.alpha is not None:
@@ -221,34 +175,6 @@ def _unwrap(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str 
         # modulo 256, as the differences were
         alpha = view.taken_from(np.cumsum(differences[: view.touched.bottom], axis=0, dtype=np.uint8))
     return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
-
-
-def codec_of(weights: Weights, device: str) -> Codec:
-    """The codec of a model."""
-    config = MODELS.get(weights.info.name)
-    return CODECS.get(type(config), TunableCodec)(weights, device)
-
-
-def _codec_of(header: Header, model: str | None, device: str) -> Codec:
-    """The codec that can read the symbols of a file."""
-    if header.codec == split.CODEC_ID:
-        raise UnsupportedFile("files of the split codec have no coded symbols and no levels")
-    if header.codec not in {kind.id for kind in CODECS.values()}:
-        raise UnsupportedFile(f"codec {header.codec} is not known to this build")
-    coder_name(header.coder)
-    info = find(model if model is not None else header.model)
-    if info.entropy_hash != header.model_hash:
-        raise MissingWeights(
-            f"written with entropy model {header.model_hash.hex()}, but {info.name} here is {info.entropy_hash.hex()}"
-        )
-    codec = codec_of(get(info.name), device)
-    if codec.id != header.codec:
-        raise CorruptFile(f"header: codec {header.codec} is not that of model {info.name}")
-    return codec
-
-
-def _geometry(header: Header) -> Geometry:
-    return Geometry(width=header.width, height=header.height)
 
 
 def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Progress | None = None) -> Picture:
@@ -260,27 +186,9 @@ def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Pr
     """
     options = options or DecodeOptions()
     parsed = container.read(data, max_pixels=options.max_pixels)
-    view = view_of(options, _geometry(parsed.header))
-    if parsed.header.codec == split.CODEC_ID:
-        if options.model is not None:
-            raise UsageError(f"model {options.model}: files of the split codec have none")
-        realism_of(options.realism, None)
-        rgb = split.decode(parsed.image, _geometry(parsed.header), parsed.header.coder)
-        return _unwrap(parsed, view.taken_from(rgb), view)
-    codec = _codec_of(parsed.header, options.model, options.device)
-    return decode_with(parsed, codec, realism_of(options.realism, codec.weights.info), view, progress)
-
-
-def realism_of(asked: float | None, info: ModelInfo | None) -> float:
-    """Realism to decode with; UsageError for one that the model, or the split codec (None), does not have."""
-    default = None if info is None else info.default_realism
-    if asked is None:
-        return default or 0.0
-    if not 0 <= asked <= 1:
-        raise UsageError(f"realism {asked:g}: must be in [0, 1]")
-    if asked > 0 and default is None:
-        raise UsageError(f"realism {asked:g}: {info.name if info else 'the split codec'} has 0 (most faithful) only")
-    return asked
+    view = view_of(options, geometry_of(parsed.header))
+    codec = _decoder_of(parsed.header, options.model, options.device)
+    return decode_with(parsed, codec, realism_of(options.realism, codec.info), view, progress)
 
 
 def decode_with(
@@ -291,50 +199,28 @@ def decode_with(
     progress: Progress | None = None,
 ) -> Picture:
     """Decode a parsed file with a codec at hand."""
-    reader = tiled.Reader(codec, parsed)
-    view = view or View.whole(reader.geometry)
-    reader.check_first(view.area)
-    rgb = codec.network.synthesise(reader, reader.geometry, realism, view, progress)
-    at = "" if codec.weights.info.default_realism is None else f" at realism {realism:g}"
-    return _unwrap(parsed, rgb, view, SYNTHETIC_NOTE.format(at=at) if codec.synthesises(realism) else None)
-
-
-def read_with(parsed: Container, codec: Codec) -> Symbols:
-    """Symbols of a parsed file with a codec at hand."""
-    return tiled.Reader(codec, parsed).symbols()
+    view = view or View.whole(geometry_of(parsed.header))
+    decoded = codec.decode(parsed, view, realism, progress)
+    return _picture(parsed, decoded.rgb, view, decoded.comment)
 
 
 def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
     """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does, and
-    UnsupportedFile for files of the split codec."""
+    UnsupportedFile for files of a codec that has no symbols of its own."""
     parsed = container.read(data, max_pixels=max_pixels)
-    return read_with(parsed, _codec_of(parsed.header, None, "cpu"))
-
-
-class Allocation(NamedTuple):
-    """Where the bits of a file went: `levels` (hb, wb) importance levels in 1/16 steps, `bits` (hb, wb) of the IMAGE
-    chunk; blocks are 64 pixels."""
-
-    levels: NDArray[np.int64]
-    bits: NDArray[np.float64]
+    return _decoder_of(parsed.header, None, "cpu").symbols(parsed)
 
 
 def read_allocation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Allocation:
-    """Levels and coded bits per block of a .gic file, without torch. Raises as `read_symbols` does."""
+    """Where the bits of a .gic file went, without torch. Raises as `decode_bytes` does."""
     parsed = container.read(data, max_pixels=max_pixels)
-    reader = tiled.Reader(_codec_of(parsed.header, None, "cpu"), parsed)
-    levels = reader.codec.block_levels(reader.symbols(), parsed.header.level_shift)
-    return Allocation(levels, reader.block_bits())
+    return _decoder_of(parsed.header, None, "cpu").allocation(parsed)
 
 
 def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     """Check container, checksums and all that is coded, without torch; CorruptFile and its siblings where amiss."""
     parsed = container.read(data, max_pixels=max_pixels)
-    if parsed.header.codec == split.CODEC_ID:
-        split.read_layers(parsed.image, _geometry(parsed.header), parsed.header.coder)
-        return
-    for _ in tiled.Reader(_codec_of(parsed.header, None, "cpu"), parsed).each():
-        pass
+    _decoder_of(parsed.header, None, "cpu").verify(parsed)
 
 
 def encode(

@@ -1,7 +1,7 @@
 """The networks of a model as ONNX files, for programs that run them without PyTorch.
 
-What lies between the two, n, gains or importance matrix, rounding and entropy coding, is integers and NumPy in
-`codec.tunable`, `codec.wu2019` and `entropy`.
+What lies between the two, n, gains or importance matrix, rounding and entropy coding, is integers and NumPy in the
+codec of the model's folder.
 """
 
 from __future__ import annotations
@@ -10,38 +10,22 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from gancodec import __version__
-from gancodec.codec.api import realism_of
 from gancodec.errors import MissingExtra
-from gancodec.models.gic1.network import TunableModel
-from gancodec.models.inference import build
-from gancodec.models.wu2019.codec import STRIDE as WU2019_STRIDE
-from gancodec.models.wu2019.network import Wu2019Model
-from gancodec.types import BLOCK, LATENT_STRIDE
+from gancodec.models.codec import realism_of
+from gancodec.models.inference import Graph, build
+from gancodec.types import BLOCK
 from gancodec.weights import Weights
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET = 18  # the lowest that PyTorch's exporter writes without converting
-PARTS = ("encoder", "generator")
-
-
-class _Encoder(nn.Module):
-    """What the `analyse` of a model computes, as a module."""
-
-    def __init__(self, model: TunableModel | Wu2019Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
-        """rgb (B, 3, H, W) in [0, 1] to the arrays of the model's analysis."""
-        return tuple(self.model.analyse(rgb))
+PARTS = ENCODER, GENERATOR = "encoder", "generator"
 
 
 def file_name(model: str, part: str) -> str:
@@ -52,13 +36,9 @@ def file_name(model: str, part: str) -> str:
 def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, bytes]:
     """Encoder and generator of a model, float32, for any batch, height and width.
 
-    The encoder takes ``rgb`` (B, 3, H, W) in [0, 1], H and W multiples of 64, to ``omega`` (B, K, H/16, W/16),
-    ``hyper`` (B, Kh, H/64, W/64) and ``importance`` (B, H/64, W/64) in logit units. The generator takes ``latent``
-    (B, K, H/16, W/16) with gains undone and ``level`` (B, H/64, W/64) in [0, 31] to ``picture`` (B, 3, H, W), which
-    is meant to lie in [0, 1] and not clipped.
-
-    With the wu2019 models all grids are at 1/8: the encoder gives ``omega`` and ``importance`` (B, H/8, W/8), and the
-    generator takes ``latent``, which is z, alone.
+    The encoder takes ``rgb`` (B, 3, H, W) in [0, 1], H and W multiples of 64, to the arrays of the codec's analysis.
+    The generator takes the codec's planes to ``picture`` (B, 3, H, W), which is meant to lie in [0, 1] and not clipped.
+    Names and shapes are told where the model's networks are (`graphs`).
 
     Parameters
     ----------
@@ -86,7 +66,7 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
         raise MissingExtra("ONNX export", "onnx") from error
     info = weights.info
     chosen = realism_of(realism, info)
-    model = build(weights, torch.device("cpu")).model
+    graphs = build(weights, torch.device("cpu")).graphs(chosen)
     about = {
         "model": info.name,
         "model_id": str(info.id),
@@ -95,36 +75,25 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
         "gancodec_version": __version__,
         "opset": str(OPSET),
     }
-    paper = isinstance(model, Wu2019Model)
-    sites = BLOCK // (WU2019_STRIDE if paper else LATENT_STRIDE)  # latent sites along the side of a block
+    told: dict[str, dict[str, str]] = {ENCODER: {}, GENERATOR: {"realism": f"{chosen:g}"}}
+    return {graph.part: _finish(_trace(graph), about | told[graph.part]) for graph in graphs}
+
+
+def _trace(graph: Graph) -> onnx.ModelProto:
     batch, rows, columns = (torch.export.Dim(name, min=1, max=1 << 16) for name in ("batch", "rows", "columns"))
-    at_blocks = {0: batch, 1: rows, 2: columns}
-    at_sites = {0: batch, 2: sites * rows, 3: sites * columns}
-    at_pixels = {0: batch, 2: BLOCK * rows, 3: BLOCK * columns}
-    # Sizes to trace with: unlike each other and above 1, so that none is taken for a constant.
-    rgb = torch.zeros(2, 3, 3 * BLOCK, 4 * BLOCK)
-    given, sizes = {"latent": torch.zeros(2, _channels(model), 3 * sites, 4 * sites)}, [at_sites]
-    if not paper:
-        given, sizes = given | {"level": torch.zeros(2, 3, 4)}, [at_sites, at_blocks]
-    outputs = ["omega", "importance"] if paper else ["omega", "hyper", "importance"]
-    generator = model.generator if paper else model.generator_at(chosen)
-    return {
-        "encoder": _finish(_trace(_Encoder(model), {"rgb": rgb}, [at_pixels], outputs), about),
-        "generator": _finish(_trace(generator, given, sizes, ["picture"]), about | {"realism": f"{chosen:g}"}),
-    }
-
-
-def _channels(model: TunableModel | Wu2019Model) -> int:
-    return model.config.channels if isinstance(model, Wu2019Model) else model.config.latent_channels
-
-
-def _trace(module: nn.Module, inputs: dict[str, Tensor], sizes: list[Any], outputs: list[str]) -> onnx.ModelProto:
+    inputs, sizes = {}, []
+    for port in graph.inputs:
+        sites, channels = BLOCK // port.stride, () if port.channels is None else (port.channels,)
+        # Sizes to trace with: unlike each other and above 1, so that none is taken for a constant.
+        inputs[port.name] = torch.zeros(2, *channels, 3 * sites, 4 * sites)
+        place = 1 + len(channels)
+        sizes.append({0: batch, place: sites * rows, place + 1: sites * columns})
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
-            module.eval(),
+            graph.module.eval(),
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=outputs,
+            output_names=graph.outputs,
             dynamic_shapes=tuple(sizes),
             opset_version=OPSET,
             dynamo=True,

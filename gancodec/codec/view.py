@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from gancodec.codec.options import Box, DecodeOptions, check_box
 from gancodec.errors import UsageError
+from gancodec.options import Box, DecodeOptions, check_box
 from gancodec.tiling import Area, View
 from gancodec.types import Geometry
 

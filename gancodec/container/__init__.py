@@ -3,11 +3,12 @@
 from gancodec.container.chunks import (
     ChunkInfo,
     Container,
+    Streams,
     check_pixels,
     chunk_size,
-    image_size,
     most_bytes,
     read,
+    streams_size,
     write,
 )
 from gancodec.container.header import MOST_BYTES as MOST_HEADER_BYTES
@@ -22,10 +23,11 @@ __all__ = [
     "ChunkInfo",
     "Container",
     "Header",
+    "Streams",
     "Tiles",
     "check_pixels",
     "chunk_size",
-    "image_size",
+    "streams_size",
     "most_bytes",
     "read",
     "read_header",

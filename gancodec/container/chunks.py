@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from gancodec.container.tiles import Tiles
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 
 CRC_BYTES = 4
+Streams = tuple[tuple[bytes, ...], ...]  # of each tile, the slices, each the data of a chunk of its own
 METADATA = {"icc": spec.ICC, "exif": spec.EXIF, "xmp": spec.XMP}
 
 
@@ -40,6 +42,38 @@ class Container:
     xmp: bytes | None = None
     chunks: tuple[ChunkInfo, ...] = ()
     tiles: Tiles | None = None
+
+    @classmethod
+    def of(
+        cls,
+        header: Header,
+        streams: Streams,
+        tile_side: int | None = None,
+        alpha: bytes | None = None,
+        icc: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+    ) -> Container:
+        """A file of the streams of its tiles, or of its one stream; UsageError for more slices than the format has
+        chunks for."""
+        image, tiles = _gathered(streams, tile_side)
+        return cls(header, image, alpha, icc, exif, xmp, tiles=tiles)
+
+    @property
+    def streams(self) -> Streams:
+        """The streams of the tiles, or the one stream, each in its slices."""
+        if self.tiles is None:
+            return ((self.image,),)
+        ends = itertools.accumulate(self.tiles.lengths)
+        return tuple((self.image[end - length : end],) for end, length in zip(ends, self.tiles.lengths, strict=True))
+
+
+def _gathered(streams: Streams, tile_side: int | None) -> tuple[bytes, Tiles | None]:
+    """Data of the IMAGE chunk, and what TILES says of it."""
+    if any(len(slices) != 1 for slices in streams):
+        raise UsageError("IMAGE: a stream of several slices, and one has a chunk")
+    parts = tuple(slices[0] for slices in streams)
+    return b"".join(parts), None if tile_side is None else Tiles(tile_side, tuple(map(len, parts)))
 
 
 def write(container: Container) -> bytes:
@@ -111,9 +145,10 @@ def chunk_size(length: int) -> int:
     return 1 + len(varint(length)) + length + CRC_BYTES
 
 
-def image_size(length: int, tiles: Tiles | None = None) -> int:
-    """Bytes of an IMAGE chunk with `length` bytes of data, and of the TILES before it where there are some."""
-    return chunk_size(length) + (0 if tiles is None else chunk_size(len(layout.pack(tiles))))
+def streams_size(streams: Streams, tile_side: int | None = None) -> int:
+    """Bytes of the chunks that hold streams, and say where their tiles are where there are some."""
+    image, tiles = _gathered(streams, tile_side)
+    return chunk_size(len(image)) + (0 if tiles is None else chunk_size(len(layout.pack(tiles))))
 
 
 def _chunk(kind: int, body: bytes) -> bytes:

@@ -153,15 +153,15 @@ def _fits(field: Field, value: int | bytes) -> bool:
 
 
 def _conflict(header: Header) -> str | None:
-    """What of the header cannot be with its codec; nothing is known of what goes with unknown codecs and coders."""
-    if header.codec not in spec.CODERS:
+    """The first rule of its codec that a header breaks, or None; unknown codecs and coders have no rules."""
+    rules = spec.CODECS.get(header.codec)
+    if rules is None:
         return None
-    known = {coder for coders in spec.CODERS.values() for coder in coders}
-    if header.coder in known - set(spec.CODERS[header.codec]):
+    known = {coder for other in spec.CODECS.values() for coder in other.coders}
+    if header.coder in known - set(rules.coders):
         return f"coder {header.coder} is not of codec {header.codec}"
-    if header.codec == spec.CODEC_WU2019 and header.level_shift:
-        return "codec 2 has no levels, so its level_shift must be 0"
-    if header.codec != spec.CODEC_SPLIT:
-        return None if header.model else f"codec {header.codec} needs a model"
-    modelless = (header.model, header.model_hash, header.flags, header.n, header.level_shift) == (0, bytes(8), 0, 0, 0)
-    return None if modelless else "codec 1 has no model, so its model, model_hash, flags, n and level_shift must be 0"
+    if any(getattr(header, name) not in (0, bytes(8)) for name in rules.zero):
+        *others, last = rules.zero
+        names = f"{', '.join(others)} and {last}" if others else last
+        return f"codec {header.codec} has no {rules.none}, so its {names} must be 0"
+    return None if header.model or "model" in rules.zero else f"codec {header.codec} needs a model"

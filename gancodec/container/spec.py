@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 MAGIC: Final = b"\x89GIC\r\n\x1a\n"  # high bit and line ends expose text-mode damage
 MAJOR: Final = 1  # a higher one is refused
@@ -15,21 +15,41 @@ MAX_SIDE: Final = 1 << 20
 MAX_PIXELS: Final = 1 << 28  # default; refused before any allocation
 MAX_VARINT: Final = (1 << 32) - 1
 
-CODEC_TUNABLE: Final = 0
+CODEC_GIC1: Final = 0
 CODEC_SPLIT: Final = 1
 CODEC_WU2019: Final = 2
 CODER_RANGE: Final = 0
 CODER_HUFFMAN: Final = 1
 CODER_WEBP: Final = 2
 CODER_WEBP_LOSSLESS: Final = 3
-CODERS: Final = {  # of each known codec
-    CODEC_TUNABLE: (CODER_RANGE, CODER_HUFFMAN),
-    CODEC_SPLIT: (CODER_WEBP, CODER_WEBP_LOSSLESS),
-    CODEC_WU2019: (CODER_RANGE, CODER_HUFFMAN),
-}
+ENTROPY_CODERS: Final = {"range": CODER_RANGE, "huffman": CODER_HUFFMAN}  # of the learned codecs
+CODERS: Final = ENTROPY_CODERS | {"webp": CODER_WEBP, "webp-lossless": CODER_WEBP_LOSSLESS}
 FLAG_SYNTHETIC: Final = 1  # decoded detail may be synthesised
 FLAGS_KNOWN: Final = FLAG_SYNTHETIC
 MAX_LEVEL_SHIFT: Final = 15
+TILE_SIDES: Final = (256, 512, 1024, 2048, 4096)  # pixels; the file has their logarithm to base 2
+
+
+class CodecRules(NamedTuple):
+    """What the header of a codec's files may say.
+
+    coders : ids; zero : header fields that must be 0, as the codec has `none` of what they tell; tile_sides : of a
+    TILES chunk, none where there must not be one.
+    """
+
+    coders: tuple[int, ...]
+    zero: tuple[str, ...] = ()
+    none: str = ""
+    tile_sides: tuple[int, ...] = TILE_SIDES
+
+
+CODECS: Final = {
+    CODEC_GIC1: CodecRules((CODER_RANGE, CODER_HUFFMAN)),
+    CODEC_SPLIT: CodecRules(
+        (CODER_WEBP, CODER_WEBP_LOSSLESS), ("model", "model_hash", "flags", "n", "level_shift"), "model", tile_sides=()
+    ),
+    CODEC_WU2019: CodecRules((CODER_RANGE, CODER_HUFFMAN), ("level_shift",), "levels"),
+}
 
 ANCILLARY: Final = 0x80  # bit of a chunk type: unknown ones are skipped where set, refused where clear
 END: Final = 0x00
@@ -49,8 +69,7 @@ CHUNK_NAMES: Final = {
     XMP: "XMP",
 }
 
-TILE_SIDES: Final = (256, 512, 1024, 2048, 4096)  # pixels; the file has their logarithm to base 2
-MAX_STREAM_PIXELS: Final = 1 << 24  # padded: the most that one stream of codec 0 or 2 codes
+MAX_STREAM_PIXELS: Final = 1 << 24  # padded: the most that one stream of a codec with tiles codes
 
 MAX_METADATA: Final = 1 << 22  # inflated bytes of ICC, EXIF, XMP each
 MAX_UNKNOWN_CHUNKS: Final = 64  # in a file

@@ -37,10 +37,11 @@ def unpack(body: bytes, header: Header, image: int) -> Tiles:
 
 def misfit(tiles: Tiles, header: Header, image: int) -> str | None:
     """What is wrong with the tiles of a picture whose IMAGE chunk has `image` bytes, if anything."""
-    if header.codec == spec.CODEC_SPLIT:
-        return "the split codec has none"
-    if tiles.side not in spec.TILE_SIDES:
-        return f"{tiles.side} pixels a side, must be one of {', '.join(map(str, spec.TILE_SIDES))}"
+    sides = spec.CODECS[header.codec].tile_sides if header.codec in spec.CODECS else spec.TILE_SIDES
+    if not sides:
+        return f"codec {header.codec} has none"
+    if tiles.side not in sides:
+        return f"{tiles.side} pixels a side, must be one of {', '.join(map(str, sides))}"
     if count(header, tiles.side) < 2:
         return f"a picture of {header.width}x{header.height} is a single tile"
     if len(tiles.lengths) != count(header, tiles.side):

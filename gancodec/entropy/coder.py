@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gancodec.types import IntArray
+
+Ints = NDArray[np.int64]
+# Told of table rows (N,) and symbols (N,) as they are coded, with the places (y, x), each (N,), that they belong to.
+OnSymbols = Callable[[Ints, Ints, tuple[Ints, Ints]], None]
 
 
 class Coder(Protocol):

@@ -11,11 +11,12 @@ import numpy as np
 
 from gancodec import atomic, container, imageio, metrics
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_allocation
-from gancodec.codec.priority import Wishes, wishes
+from gancodec.codec.guidance import wishes
 from gancodec.container.spec import CELL
 from gancodec.errors import GicError
 from gancodec.evaluate import maps
 from gancodec.evaluate.plots import png
+from gancodec.models.guidance import Wishes
 from gancodec.models.levels import SUBLEVELS
 from gancodec.models.split import codec as split
 from gancodec.types import Picture

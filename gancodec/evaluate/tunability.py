@@ -10,8 +10,8 @@ import numpy as np
 
 from gancodec import container, imageio
 from gancodec.codec import EncodeOptions, encode_picture
-from gancodec.codec.curve import TunabilityCurve, fit
 from gancodec.errors import UnreadablePicture
+from gancodec.models.curve import TunabilityCurve, fit
 from gancodec.weights import ModelInfo
 
 DEFAULT_NS = tuple(float(n) for n in np.arange(3, -4.01, -0.5))

@@ -1,5 +1,5 @@
-"""The float half of the codecs: encoder, masker and generator on a device, tile by tile. With its two kinds,
-`tunable_network` and `wu2019_network`, and with `onnx_export` the only files here that import torch."""
+"""The float half of a learned codec: its networks on a device, tile by tile. What is a model's own is in the
+`inference` of its folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,25 +15,52 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec.errors import MissingWeights, UsageError
-from gancodec.models.gic1.config import TunableConfig
-from gancodec.models.layers import Origin
-from gancodec.models.registry import MODELS
-from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.models import registry
 from gancodec.tiling import Area, Progress, Tile, View, cover
-from gancodec.types import BLOCK, FloatArray, Geometry
+from gancodec.types import BLOCK, FloatArray, Geometry, Planes
 from gancodec.weights import Weights
 
 Result = TypeVar("Result")
-# Latents (K, h, w) with gains undone and levels (hb, wb) in [0, L-1], both float32 and contiguous, of an area on
-# multiples of 64.
-Source = Callable[[Area], tuple[FloatArray, FloatArray]]
-# Latents (1, K, h, w), levels (1, hb, wb) and a tile's place in units of 4 pixels to pixels (1, 3, H, W), not clipped.
-Generate = Callable[[Tensor, Tensor, Origin], Tensor]
+M = TypeVar("M", bound=nn.Module)
+# The planes of an area on multiples of 64, as the codec's `planes` gives them, each contiguous.
+Source = Callable[[Area], Planes]
+# A tensor (1, ...) for each plane, and the place (row, column) of their area in pixels, to pixels (1, 3, H, W), not
+# clipped.
+Generate = Callable[[tuple[Tensor, ...], tuple[int, int]], Tensor]
 TILE = 2048  # side of what a tile keeps, in pixels
-QUARTER = 4  # pixels per site of the generator's noise
 
 
-class Network(ABC):
+class Port(NamedTuple):
+    """An input or output of a graph: (B, channels, rows, columns), or (B, rows, columns) where channels is None, with a
+    value every `stride` pixels."""
+
+    name: str
+    channels: int | None
+    stride: int
+
+
+class Graph(NamedTuple):
+    """A part of a model as a module of its own, for programs that run it without PyTorch."""
+
+    part: str
+    module: nn.Module
+    inputs: tuple[Port, ...]
+    outputs: tuple[str, ...]
+
+
+class Analyser(nn.Module):
+    """The `analyse` of a model as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
+        """rgb (B, 3, H, W) in [0, 1] to the arrays of the model's analysis."""
+        return tuple(self.model.analyse(rgb))  # type: ignore[operator]
+
+
+class Network(ABC, Generic[M]):
     """Networks of one model on one device. Out of CUDA memory, it goes on with the CPU and says so (a warning).
 
     Attributes
@@ -59,28 +86,34 @@ class Network(ABC):
         missing = [k for k in missing if not k.startswith(self.elsewhere) and not k.endswith("num_batches_tracked")]
         if unexpected or missing:
             raise MissingWeights(f"model {weights.info.name}: weights do not fit the architecture")
-        self.model: Any = self.prepared(model.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: M = self.prepared(model.eval()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
 
     @abstractmethod
-    def architecture(self, weights: Weights) -> nn.Module:
+    def architecture(self, weights: Weights) -> M:
         """The model, with any weights."""
 
     def is_used(self, name: str) -> bool:
         """Is there a place for an array of the weights?"""
         return True
 
-    def prepared(self, model: nn.Module) -> nn.Module:
+    def prepared(self, model: M) -> M:
         """The model with its weights, made ready for inference."""
         return model
 
     @abstractmethod
-    def _analyse(self, rgb: NDArray[np.uint8], tiles: list[Tile], geometry: Geometry, progress: Progress | None) -> Any:
-        """Arrays of the codec's analysis."""
+    def _analyse(
+        self, rgb: NDArray[np.uint8], tiles: list[Tile], geometry: Geometry, progress: Progress | None
+    ) -> tuple[Tensor, ...]:
+        """Arrays of the codec's analysis, with a batch axis."""
 
     @abstractmethod
     def _generator(self, realism: float, reduce: int = 1) -> Generate:
         """The generator at `realism` on this device, giving the means of reduce x reduce pixels."""
+
+    @abstractmethod
+    def graphs(self, realism: float) -> tuple[Graph, ...]:
+        """Encoder and generator, at a realism in [0, 1], with the planes of the codec as its inputs in order."""
 
     def analyse(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> tuple[FloatArray, ...]:
         """(H, W, 3) uint8 to the float32 arrays of the codec's analysis, in order."""
@@ -120,6 +153,11 @@ class Network(ABC):
         # The batch axis comes first: added after permute, its stride hides from PyTorch that channels are last.
         return torch.from_numpy(_padded(rgb, area))[None].to(self.device).permute(0, 3, 1, 2).float() / 255
 
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        """A plane on the device, with a batch axis; channels last where it has channels."""
+        tensor = torch.from_numpy(values).to(self.device)[None]
+        return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
     def _synthesise(
         self, source: Source, geometry: Geometry, realism: float, view: View, progress: Progress | None
     ) -> NDArray[np.uint8]:
@@ -128,10 +166,8 @@ class Network(ABC):
         cells = view.cells
         out = np.empty((cells.bottom - cells.top, cells.right - cells.left, 3), np.uint8)
         for done, tile in enumerate(tiles):
-            latent, level = source(tile.outer)
-            z = torch.from_numpy(latent).to(self.device)[None].contiguous(memory_format=torch.channels_last)
-            levels = torch.from_numpy(level).to(self.device)[None]
-            pixels = generate(z, levels, (tile.outer.top // QUARTER, tile.outer.left // QUARTER))
+            planes = tuple(self._tensor(plane.values) for plane in source(tile.outer))
+            pixels = generate(planes, (tile.outer.top, tile.outer.left))
             kept = view.cells_of(tile.inner).common(cells)
             assert kept is not None  # tiles cover the view and no block more
             rows, columns = kept.seen_from(view.cells_of(tile.outer)).slices()
@@ -159,21 +195,13 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if cuda and name != "cpu" else "cpu")
 
 
-def build(weights: Weights, device: torch.device) -> Network:
+def build(weights: Weights, device: torch.device) -> Network[Any]:
     """Network of `weights` on a device; MissingWeights where this build knows no architecture for them."""
-    from gancodec.models.gic1.inference import TunableNetwork
-    from gancodec.models.wu2019.inference import Wu2019Network
-
-    config = MODELS.get(weights.info.name)
-    if config is None:
-        raise MissingWeights(
-            f"model {weights.info.name}: weights are here, but this build does not know the architecture"
-        )
-    kinds: dict[type, type[Network]] = {TunableConfig: TunableNetwork, Wu2019Config: Wu2019Network}
-    return kinds[type(config)](weights, device)
+    entry = registry.CODECS[registry.config_of(weights.info.name).codec]
+    return registry.resolve(entry.network, Network)(weights, device)
 
 
 @lru_cache(maxsize=4)
-def load_network(weights: Weights, device: str) -> Network:
+def load_network(weights: Weights, device: str) -> Network[Any]:
     """`build`, kept for the next picture."""
     return build(weights, pick_device(device))

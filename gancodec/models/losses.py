@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gancodec.models.levels import LAMBDA_CENTRE, LAMBDA_SLOPE
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
@@ -45,3 +48,8 @@ def box_ms_ssim(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
         result = result * value.clamp(min=0.01).pow(power)
         a, b = half_a, half_b
     return result  # type: ignore[return-value]
+
+
+def distortion_weight(logit: Tensor) -> Tensor:
+    """Lambda of importance logits (n = -logit on a flat map)."""
+    return LAMBDA_CENTRE * torch.exp(LAMBDA_SLOPE * logit)

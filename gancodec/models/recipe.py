@@ -1,12 +1,68 @@
-"""What a training recipe is."""
+"""What a training recipe is: rates, batch and schedule, and an objective. Importing this needs no torch."""
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-# The faithful end invents nothing: its noise stays shut out.
-GATES = ("model.generator.texture.gate.",)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gancodec.features import FeatureNetwork
+
+N = TypeVar("N")
+
+
+class Losses(Protocol):
+    """A NamedTuple of scalars: the `loss` to minimise and its parts."""
+
+    @property
+    def loss(self) -> Tensor:
+        """To minimise."""
+        ...
+
+    def _asdict(self) -> dict[str, Tensor]: ...
+
+
+class Objective(ABC, Generic[N]):
+    """What a step minimises, and the networks N that it trains: a small frozen value for each way of training.
+
+    Attributes
+    ----------
+    begins_trained : bool
+        Does it go on from a trained model?
+    keeps_integers : bool
+        Do entropy arrays that are released stay as they are?
+    realism : float
+        What its validations decode with.
+    """
+
+    begins_trained: ClassVar[bool] = False
+    keeps_integers: ClassVar[bool] = False
+    realism: ClassVar[float] = 0.0
+
+    @property
+    def features(self) -> str | None:
+        """File of the feature network that it needs (`gancodec.features`), if any."""
+        return None
+
+    @property
+    def integer(self) -> bool:
+        """Are symbols and probabilities the integer ones, so that weights can be made of the networks?"""
+        return True
+
+    @abstractmethod
+    def networks(self, model: str) -> N:
+        """The networks of a model, with random weights."""
+
+    @abstractmethod
+    def losses(self, net: N, features: FeatureNetwork | None, x: Tensor, progress: float, bf16: bool = True) -> Losses:
+        """Losses of crops x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over."""
+
+    def prepare(self, net: N, batches: Iterable[Tensor]) -> None:
+        """Set what has to be set from a few batches before the first step, if anything."""
 
 
 @dataclass(frozen=True)
@@ -16,45 +72,28 @@ class Recipe:
     Attributes
     ----------
     model : str
-        Name in `models.config.MODELS`.
-    stage : {0, 1, 2, 3, 4}
-        0: wu2019's only one, the paper's eqs. 5 to 7 (`train.wu2019`). The others are gic1's.
-        S1: float rate-distortion. S2: the same, and everything sees the integer context network and true symbols.
-        S3: all that is frozen, and a natural end of the generator is trained against a discriminator.
-        S4: the masker alone, on rate and what S3's generator at realism 1 makes of the bits. Encoders change, files and
-        decoders do not.
+        Name in `models.registry.MODELS`.
+    objective : Objective
     crop, batch : int
         Side of the square crops (a multiple of 64) and crops per step and worker.
     rate, final_rate : float
         Peak learning rate and what the schedule ends at.
     schedule : {"cosine", "halves"}
         How the rate falls: along a cosine, or in one step when half of the run is over.
-    mse, ms_ssim : float
-        D = mse * MSE (8-bit units) + ms_ssim * (1 - MS-SSIM).
-    features : str
-        File of the feature network that S3's perceptual distance needs (`train.perceptual`).
-    perceptual, adversarial : float
-        Weights of the perceptual distance (S3, S4) and of the generator's adversarial loss (S3), both times beta.
-    grid : float
-        Weight of fine detail that repeats with the grid of the generator's last layer (S3), times beta.
-    gan : {"lsgan", "log"}
-        Form of the adversarial loss (S3).
-    kappa : float
-        Weight of wu2019's MSE; its eta, the weight of the adversarial loss, is `adversarial`.
-    n_range : (float, float)
-        What wu2019 draws n from, anew for each batch; both ends alike for a model that is not tunable.
-    discriminator : int
-        Channels of the discriminator's first layers (S3).
-    ramp : float
-        Part of the run over which the adversarial weight grows from 0 (S3).
+    warmup : int
+        Steps in which the rate grows from 0.
+    clip : float
+        Largest norm of the gradients of a group of parameters.
+    ema : float
+        Decay of the averaged weights, a step.
     held_at_zero : tuple of str
-        Parameters whose names begin so are 0 and stay 0: the faithful end's noise, and what an ablation takes away.
+        Parameters whose names begin so are 0 and stay 0.
     only : tuple of str
         Where given, parameters whose names begin so are trained, and no others.
     """
 
     model: str
-    stage: int = 1
+    objective: Objective[Any]
     crop: int = 192
     batch: int = 8
     rate: float = 1e-3
@@ -63,31 +102,5 @@ class Recipe:
     warmup: int = 200
     clip: float = 1.0
     ema: float = 0.998
-    mse: float = 0.25
-    ms_ssim: float = 1000.0
-    features: str = "vgg19_16x.safetensors"
-    perceptual: float = 1.0
-    adversarial: float = 0.8
-    grid: float = 0.2
-    gan: str = "lsgan"
-    kappa: float = 16.0
-    n_range: tuple[float, float] = (-2.0, 2.0)
-    discriminator: int = 32
-    ramp: float = 0.02
-    held_at_zero: tuple[str, ...] = GATES
+    held_at_zero: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
-
-    @property
-    def quantised(self) -> bool:
-        """Whether symbols and probabilities are the integer ones; of wu2019 they always are."""
-        return self.stage != 1
-
-
-LAMBDA_CENTRE = 0.0024  # bits per pixel per unit of distortion at n = 0, near 0.14 bpp
-LAMBDA_SLOPE = 1.125  # of log lambda per unit of n
-BALANCE = -0.35  # sample weights lambda**BALANCE: without them the high rates own the gradient
-
-
-def distortion_weight(logit: float) -> float:
-    """Lambda of an importance logit (n = -logit on a flat map)."""
-    return LAMBDA_CENTRE * math.exp(LAMBDA_SLOPE * logit)

@@ -7,59 +7,44 @@ have no seams there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Generic, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gancodec.container import Container, Tiles, spec
+from gancodec.container import Container, spec
 from gancodec.errors import CorruptFile
-from gancodec.models.gic1.symbols import Symbols
-from gancodec.models.learned import Codec, coder_name
+from gancodec.models.codec import geometry_of
+from gancodec.models.stream import A, Frame, Levels, S, StreamCodec, W, coder_name
 from gancodec.tiling import Area, cover
-from gancodec.types import BLOCK, FloatArray, Geometry
+from gancodec.types import BLOCK, Geometry, Plane, Planes
 
-
-class Streams(NamedTuple):
-    """A coded picture: its streams, the header's level shift, and the side of its tiles where it has any."""
-
-    parts: tuple[bytes, ...]
-    level_shift: int
-    side: int | None
-
-    @property
-    def image(self) -> bytes:
-        """Data of the IMAGE chunk."""
-        return b"".join(self.parts)
-
-    @property
-    def tiles(self) -> Tiles | None:
-        """What the TILES chunk says."""
-        return None if self.side is None else Tiles(self.side, tuple(map(len, self.parts)))
+TILED_FROM = 1 << 22  # padded pixels: smaller pictures are one stream
+TILE_SIDE = 2048  # pixels; 1024 costs another 0.3 % of the bits (docs/decisions.md)
 
 
 class Place(NamedTuple):
-    """A stream and the area of the padded picture that it codes."""
+    """A stream, in slices, and the area of the padded picture that it codes."""
 
     area: Area
-    stream: bytes
-
-    @property
-    def geometry(self) -> Geometry:
-        """Of the area alone."""
-        return Geometry(width=self.area.right - self.area.left, height=self.area.bottom - self.area.top)
+    slices: tuple[bytes, ...]
 
 
-def encode(codec: Codec, analysis: Any, geometry: Geometry, n: float, coder: str = "range", trim: int = 0) -> Streams:
-    """Code an analysed picture at `n`, in tiles where it is large; levels are chosen for the picture as a whole."""
-    side = codec.tile_side(geometry)
-    levels, shift = codec.levels_at(analysis.importance, n)
-    parts = []
-    for area in _areas(geometry, side):
-        target = codec.trimmed(codec.target_of(analysis, levels, shift, area), trim)
-        parts.append(codec.write(target, Place(area, b"").geometry, shift, coder)[0])
-    return Streams(tuple(parts), shift, side)
+def tile_side(geometry: Geometry) -> int | None:
+    """Side in pixels of the tiles that a picture is cut into; None for one that is not."""
+    height, width = geometry.padded
+    return TILE_SIDE if height * width > TILED_FROM and max(height, width) > TILE_SIDE else None
+
+
+def encode(
+    codec: StreamCodec[A, W, S], analysis: A, geometry: Geometry, levels: Levels, coder: str = "range", trim: int = 0
+) -> tuple[tuple[bytes, ...], ...]:
+    """Streams of an analysed picture at the levels of the whole, one or one a tile."""
+    streams = []
+    for area in _areas(geometry, tile_side(geometry)):
+        wanted = codec.wanted_of(analysis, levels, area, trim)
+        streams.append(codec.write(wanted, Frame(area.geometry, coder, levels.shift)))
+    return tuple(streams)
 
 
 def _areas(geometry: Geometry, side: int | None) -> list[Area]:
@@ -69,80 +54,93 @@ def _areas(geometry: Geometry, side: int | None) -> list[Area]:
 
 def places(parsed: Container) -> list[Place]:
     """The streams of a parsed file of a learned codec; CorruptFile where one would be for too many pixels."""
-    geometry = Geometry(width=parsed.header.width, height=parsed.header.height)
-    tiles = parsed.tiles
+    geometry, tiles = geometry_of(parsed.header), parsed.tiles
     if tiles is None and np.prod(geometry.padded) > spec.MAX_STREAM_PIXELS:
         raise CorruptFile(f"one stream for {geometry.width}x{geometry.height} pixels: must be cut into tiles")
-    lengths = (len(parsed.image),) if tiles is None else tiles.lengths
-    ends = np.cumsum(lengths).tolist()
-    streams = [parsed.image[end - length : end] for end, length in zip(ends, lengths, strict=True)]
     areas = _areas(geometry, None if tiles is None else tiles.side)
-    return [Place(area, stream) for area, stream in zip(areas, streams, strict=True)]
+    return [Place(area, slices) for area, slices in zip(areas, parsed.streams, strict=True)]
 
 
-class Reader:
+class Reader(Generic[A, W, S]):
     """Reads the symbols of a file's streams, one at a time.
 
     Parameters
     ----------
-    codec : Codec
+    codec : StreamCodec
     parsed : Container
         Of that codec.
     """
 
-    def __init__(self, codec: Codec, parsed: Container) -> None:
-        self.codec, self.places = codec, places(parsed)
-        self.geometry = Geometry(width=parsed.header.width, height=parsed.header.height)
+    def __init__(self, codec: StreamCodec[A, W, S], parsed: Container) -> None:
+        self.codec, self.places, self.geometry = codec, places(parsed), geometry_of(parsed.header)
         self._shift, self._coder = parsed.header.level_shift, coder_name(parsed.header.coder)
-        self._held: dict[Area, tuple[FloatArray, FloatArray]] = {}
+        self._symbols: dict[Area, S] = {}
+        self._planes: dict[Area, Planes] = {}
 
-    def each(self) -> Iterator[tuple[Area, Symbols]]:
-        """Area and symbols of every stream; CorruptFile where one is damaged."""
-        return ((place.area, self._symbols(place)) for place in self.places)
+    def frame(self, place: Place) -> Frame:
+        """What is known of a stream."""
+        return Frame(place.area.geometry, self._coder, self._shift)
+
+    def each(self) -> Iterator[S]:
+        """Symbols of every stream; CorruptFile where one is damaged."""
+        return (self._read(place) for place in self.places)
 
     def check_first(self, area: Area) -> None:
         """Read the first stream that an area has part in: CorruptFile for nonsense before a network is loaded."""
-        self(next(place.area for place in self.places if place.area.common(area)))
+        first = next(place for place in self.places if place.area.common(area))
+        self._symbols[first.area] = self._read(first)
 
-    def symbols(self) -> Symbols:
+    def symbols(self) -> S:
         """Those of the whole picture, put together."""
-        kinds = tuple(zip(*(symbols for _, symbols in self.each()), strict=True))
-        strides = self.codec.symbol_strides
-        return Symbols(*(self._joined(parts, stride) for parts, stride in zip(kinds, strides, strict=True)))
+        parts = list(self.each())
+        return self.codec.gathered([plane.values for plane in self._joined([part.grids for part in parts])])
 
-    def block_bits(self) -> NDArray[np.float64]:
+    def importance(self) -> Plane:
+        """Importance of each place of the picture, in [0, 1]."""
+        parts = [(self.codec.importance_of(self._read(place), self.frame(place)),) for place in self.places]
+        return self._joined(parts)[0]
+
+    def block_bits(self) -> Plane:
         """Bits that each block costs, (hb, wb); they add up to those of all streams."""
-        parts = [self.codec.block_bits(p.stream, p.geometry, self._shift, self._coder) for p in self.places]
-        return self._joined(parts, BLOCK)
+        parts = [(Plane(self.codec.block_bits(p.slices, self.frame(p)), BLOCK),) for p in self.places]
+        return self._joined(parts)[0]
 
-    def __call__(self, area: Area) -> tuple[FloatArray, FloatArray]:
-        """Latents (K, h, w) with gains undone and levels (hb, wb) of an area on multiples of 64.
+    def __call__(self, area: Area) -> Planes:
+        """What the generator takes for an area on multiples of 64, each plane contiguous.
 
         For areas asked for from the top to the bottom: what lies above is forgotten.
         """
-        self._held = {known: arrays for known, arrays in self._held.items() if known.bottom > area.top}
-        height, width, stride = area.bottom - area.top, area.right - area.left, self.codec.stride
-        latent = np.empty((self.codec.entropy.channels, height // stride, width // stride), np.float32)
-        level = np.empty((height // BLOCK, width // BLOCK), np.float32)
-        for place in self.places:
-            common = place.area.common(area)
-            if common is None:
-                continue
-            held = self._held.get(place.area)
-            if held is None:
-                held = self._held[place.area] = self.codec.generator_input(self._symbols(place), self._shift)
-            target, source = common.seen_from(area), common.seen_from(place.area)
-            latent[target.sites(stride)] = held[0][source.sites(stride)]
-            level[target.sites(BLOCK)] = held[1][source.sites(BLOCK)]
-        return latent, level
+        self._planes = {known: planes for known, planes in self._planes.items() if known.bottom > area.top}
+        places = [place for place in self.places if place.area.common(area)]
+        for place in places:
+            if place.area not in self._planes:
+                symbols = self._symbols.pop(place.area, None) or self._read(place)
+                self._planes[place.area] = self.codec.planes(symbols, self.frame(place))
+        return joined(area, [place.area for place in places], [self._planes[place.area] for place in places])
 
-    def _symbols(self, place: Place) -> Symbols:
-        return self.codec.read(place.stream, place.geometry, self._shift, self._coder)
+    def _read(self, place: Place) -> S:
+        return self.codec.read(place.slices, self.frame(place))
 
-    def _joined(self, parts: list[NDArray[Any]] | tuple[NDArray[Any], ...], stride: int) -> NDArray[Any]:
-        """Arrays of the streams (…, rows, columns), with a value every `stride` pixels, as one."""
+    def _joined(self, parts: Sequence[Planes]) -> Planes:
+        """Planes of all streams as those of the picture."""
         height, width = self.geometry.padded
-        whole = np.empty((*parts[0].shape[:-2], height // stride, width // stride), parts[0].dtype)
-        for place, part in zip(self.places, parts, strict=True):
-            whole[place.area.sites(stride)] = part
-        return whole
+        return joined(Area(0, height, 0, width), [place.area for place in self.places], parts)
+
+
+def joined(area: Area, areas: Sequence[Area], parts: Sequence[Planes]) -> Planes:
+    """Any number of planes of an area from those of the areas that have part in it; CorruptFile where the streams of a
+    picture disagree about their kind."""
+    kinds = {tuple((p.values.shape[:-2], p.values.dtype, p.stride) for p in planes) for planes in parts}
+    if len(kinds) != 1:
+        raise CorruptFile("tiles of different kinds in one picture")
+    whole: list[Plane] = []
+    for shape, dtype, stride in next(iter(kinds)):
+        rows, columns = (area.bottom - area.top) // stride, (area.right - area.left) // stride
+        whole.append(Plane(np.empty((*shape, rows, columns), dtype), stride))
+    for place, planes in zip(areas, parts, strict=True):
+        common = place.common(area)
+        assert common is not None
+        for plane, part in zip(whole, planes, strict=True):
+            target, source = (common.seen_from(a).sites(plane.stride) for a in (area, place))
+            plane.values[target] = part.values[source]
+    return tuple(whole)

@@ -3,6 +3,7 @@ files."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,11 @@ from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with
 from gancodec.entropy.tables import Arrays, entropy_hash
 from gancodec.errors import UsageError
 from gancodec.metrics import ms_ssim, psnr
-from gancodec.models.gic1.training.networks import Trained
-from gancodec.models.learned import Codec
-from gancodec.models.registry import Config
-from gancodec.models.wu2019.training import Wu2019Trained
+from gancodec.models import tiled
+from gancodec.models.learned import LearnedCodec
+from gancodec.models.registry import Config, config_of
+from gancodec.models.stream import Frame
+from gancodec.models.training import Networks
 from gancodec.train.data import Crops
 from gancodec.train.export import entropy_arrays, network_arrays, write_weights
 from gancodec.train.recipes import RECIPES
@@ -66,10 +68,7 @@ class HistogramCoder:
 
 
 def freeze(
-    net: Trained | Wu2019Trained,
-    config: Config,
-    pictures: Sequence[NDArray[np.uint8]],
-    released: Arrays | None = None,
+    net: Networks, config: Config, pictures: Sequence[NDArray[np.uint8]], released: Arrays | None = None
 ) -> Weights:
     """Freeze a network: integers, tables fitted on `pictures` over all n, calibration of n.
 
@@ -93,34 +92,41 @@ def freeze(
     return _codec(config, entropy, network, calibration).weights
 
 
+AnyCodec = LearnedCodec[Any, Any, Any]
+
+
 def _fitted_tables(
-    net: Trained | Wu2019Trained, codec: Codec, pictures: Sequence[NDArray[np.uint8]], analyses: Sequence[Any]
+    net: Networks, codec: AnyCodec, pictures: Sequence[NDArray[np.uint8]], analyses: Sequence[Any]
 ) -> Arrays:
     """Tables fitted to what is coded of `pictures`."""
     coder = HistogramCoder(codec.entropy.tables.radius.tolist())
     for name in net.coders:
         for picture, analysis in zip(pictures, analyses, strict=True):
             for n in FIT_NS:
-                target, shift = codec.target_at(analysis, n)
-                codec.walk(coder, name, Picture(picture).geometry, shift, target, None)
+                levels = codec.levels_at(analysis, n)
+                frame = Frame(Picture(picture).geometry, name, levels.shift)
+                codec.walk(lambda: coder, frame, codec.wanted_of(analysis, levels))
     return net.tables(coder.histograms)
 
 
-def _codec(config: Config, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> Codec:
+def _codec(config: Config, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> AnyCodec:
     realism = 1.0 if any(name.startswith("natural.") for name in network) else None
     info = ModelInfo(config.id, config.name, "", entropy_hash(entropy), True, True, "", calibration, Path(), realism)
     return codec_of(Weights(info, entropy, network), "cpu")
 
 
 def _calibrate(
-    codec: Codec, analyses: Sequence[Any], pictures: Sequence[NDArray[np.uint8]], stretched: bool
+    codec: AnyCodec, analyses: Sequence[Any], pictures: Sequence[NDArray[np.uint8]], stretched: bool
 ) -> dict[str, float]:
     """Fit the tunability curve by least squares, n having been `stretched` first, if at all, so that the mean rate at
     n = 2 and n = -2 is as documented."""
     means = []
     for n in CALIBRATION_NS:
-        sizes = [len(codec.code(a, Picture(p).geometry, n).data) for a, p in zip(analyses, pictures, strict=True)]
-        means.append(np.mean([8 * s / (p.shape[0] * p.shape[1]) for s, p in zip(sizes, pictures, strict=True)]))
+        rates = []
+        for analysis, picture in zip(analyses, pictures, strict=True):
+            streams = tiled.encode(codec, analysis, Picture(picture).geometry, codec.levels_at(analysis, n))
+            rates.append(8 * sum(map(len, itertools.chain(*streams))) / (picture.shape[0] * picture.shape[1]))
+        means.append(np.mean(rates))
     log_mean, ns = np.log(means), np.array(CALIBRATION_NS)
     slope, offset = 1.0, 0.0
     if stretched:
@@ -157,20 +163,21 @@ def export_checkpoint(
 ) -> Path:
     """Checkpoint to weights file and manifest entry; tables and n are fitted on `pictures` training pictures.
 
-    `realism` is the default of a model with a natural end. From S3 on, a model that `folder` has already keeps its
-    entropy arrays. UsageError for a recipe without integer symbols, or integers that are not the released ones.
+    `realism` is the default of a model with a natural end. Where the objective keeps them, a model that `folder` has
+    already keeps its entropy arrays. UsageError for a recipe without integer symbols, or integers that are not the
+    released ones.
     """
     if not 0 <= realism <= 1:
         raise UsageError(f"realism {realism:g}: must be in [0, 1]")
-    if recipe not in RECIPES or not RECIPES[recipe].quantised:
-        raise UsageError(f"{recipe}: of gic1 only recipes from S2 on make weights")
-    net = load_ema(checkpoint, recipe)
-    crops = Crops(data, RECIPES[recipe].crop, torch.device("cpu"))
-    chosen = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
-    fitted_on = [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in chosen]
-    released = folder / f"{net.model.config.name}.safetensors"
-    kept = entropy_arrays(released) if RECIPES[recipe].stage >= 3 and released.exists() else None
-    weights = freeze(net, net.model.config, fitted_on, kept)
+    if recipe not in RECIPES or not RECIPES[recipe].objective.integer:
+        raise UsageError(f"{recipe}: only recipes with integer symbols make weights (from S2 on)")
+    net, chosen, config = load_ema(checkpoint, recipe), RECIPES[recipe], config_of(RECIPES[recipe].model)
+    crops = Crops(data, chosen.crop, torch.device("cpu"))
+    some = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
+    fitted_on = [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in some]
+    released = folder / f"{config.name}.safetensors"
+    kept = entropy_arrays(released) if chosen.objective.keeps_integers and released.exists() else None
+    weights = freeze(net, config, fitted_on, kept)
     held_out = {f"n={n:g}": measure(weights, crops.held_out[:24], n=n)._asdict() for n in (2.0, 1.0, 0.0, -1.0, -2.0)}
     card: dict[str, Any] = {"description": description, "training": checkpoint_meta(checkpoint)}
     if weights.info.default_realism is not None:
@@ -180,15 +187,11 @@ def export_checkpoint(
             for n in (2.0, 1.0, 0.0)
         }
     card["held_out"] = held_out
-    return install(weights, net.model.config, folder, card)
+    return install(weights, config, folder, card)
 
 
 def validate(
-    net: Trained | Wu2019Trained,
-    config: Config,
-    pictures: Sequence[NDArray[np.uint8]],
-    ns: Sequence[float],
-    realism: float,
+    net: Networks, config: Config, pictures: Sequence[NDArray[np.uint8]], ns: Sequence[float], realism: float
 ) -> list[Measured]:
     """Freeze `net` as it is, tables fitted on these very pictures, and measure real files at each n."""
     weights = freeze(net, config, pictures)

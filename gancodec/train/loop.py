@@ -6,11 +6,11 @@ takes the same steps as an unbroken one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import tempfile
-import time
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,25 +19,23 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn  # see _leave
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from gancodec.errors import UsageError
-from gancodec.models.gic1.training.adversarial import AdversarialParts, adversarial
-from gancodec.models.gic1.training.losses import Parts, rate_distortion
-from gancodec.models.gic1.training.masking import MaskingParts, masking
-from gancodec.models.gic1.training.networks import Trained
 from gancodec.models.recipe import Recipe
-from gancodec.models.wu2019.training import Wu2019Parts, Wu2019Trained, wu2019
+from gancodec.models.registry import config_of
 from gancodec.train.data import Crops
 from gancodec.train.perceptual import FeatureNetwork, load
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import State, networks, prepare_quantisation
+from gancodec.train.signals import Signals
+from gancodec.train.state import State, networks
 
 LAST = "last.safetensors"
 VALIDATED = 6  # held-out pictures per validation
 VALIDATION_NS = (2.0, 0.0, -2.0)
+PATIENCE = timedelta(days=30)  # processes wait while the first one validates, and while a run is paused (SIGSTOP)
 CROPS = 0x5EED  # of the seed
-Losses = Parts | AdversarialParts | MaskingParts | Wu2019Parts
+PREPARED, PREPARED_CROPS = 4, 16  # batches that an objective may look at before the first step, crops in each
 
 
 @dataclass(frozen=True)
@@ -79,17 +77,33 @@ def train(job: Job) -> Path:
     if job.distributed:
         _join_torchrun(job)
     elif job.workers == 1:
-        _work(0, job)
+        _work(0, job).leave()
     else:
-        with tempfile.TemporaryDirectory() as meeting:
-            spawn(_join_workers, (job, f"file://{meeting}/store"), nprocs=job.workers)
+        _spawn_workers(job)
     return job.out / LAST
+
+
+def _spawn_workers(job: Job) -> None:
+    """Several CPU processes on this machine; SIGTERM is passed on to them."""
+    with tempfile.TemporaryDirectory() as meeting, Signals() as signals:
+        running = spawn(_join_workers, (job, f"file://{meeting}/store"), nprocs=job.workers, join=False)
+        told = False
+        try:
+            while not running.join(timeout=1):
+                if signals.ended and not told:
+                    told = True
+                    for process in running.processes:
+                        process.terminate()
+        except ProcessExitedException:  # one that had not begun yet
+            if not signals.ended:
+                raise
+    signals.leave()
 
 
 def _join_workers(rank: int, job: Job, meeting: str) -> None:
     """One of several CPU processes on this machine."""
     torch.set_num_threads(1)  # two single-thread workers beat one two-thread process
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job.workers)
+    dist.init_process_group("gloo", timeout=PATIENCE, init_method=meeting, rank=rank, world_size=job.workers)
     _work(rank, job)
     _leave()
 
@@ -105,10 +119,10 @@ def _join_torchrun(job: Job) -> None:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
         job = replace(job, device=device)
-    patience = timedelta(hours=1)  # the others wait while the first one validates
-    dist.init_process_group("gloo" if job.device == "cpu" else "nccl", timeout=patience)
-    _work(dist.get_rank(), job)
+    dist.init_process_group("gloo" if job.device == "cpu" else "nccl", timeout=PATIENCE)
+    signals = _work(dist.get_rank(), job)
     _leave()
+    signals.leave()
 
 
 def _leave() -> None:
@@ -121,61 +135,46 @@ def _leave() -> None:
     dist.destroy_process_group()
 
 
-def _work(rank: int, job: Job) -> None:
+def _work(rank: int, job: Job) -> Signals:
+    """Train until the run is over, or SIGTERM ends it after the step in hand; either way the last step is saved."""
     recipe, device = RECIPES[job.recipe], torch.device(job.device)
-    objective = Objective.of(recipe, job, device)
+    features = _features(recipe, job, device)
     state = State(recipe, device, job.seed, job.start)
     crops = Crops(job.data, recipe.crop, device)
     if job.resume:
         state.load(job.out / LAST)
-    elif recipe.stage == 2:
-        assert isinstance(state.net, Trained)  # for the type checker: recipes of this stage have one
-        prepare_quantisation(state.net, crops, job.seed)
-        state.ema |= {k: v.detach().clone() for k, v in state.net.context.named_buffers(prefix="context")}
-    begin = time.monotonic() - state.seconds
-    log: list[Losses] = []
-    while not _finished(job, state):
-        log.append(_step(state, recipe, job, crops, objective, rank))
-        state.seconds = _shared_clock(time.monotonic() - begin, device)
-        if state.step % job.log_every == 0:
-            if rank == 0:
-                _report(job, state, log)
-            log.clear()
-        if state.step % job.save_every == 0:
-            crops.refresh()
-            if rank == 0:
-                state.save(job.out / LAST)
-        if rank == 0 and job.validate_every and state.step % job.validate_every == 0:
-            _validate(job, state, crops)
-    if rank == 0:
-        state.save(job.out / LAST)
+    else:
+        generators = (torch.Generator().manual_seed(job.seed + i) for i in range(PREPARED))
+        recipe.objective.prepare(state.net, (crops.batch(PREPARED_CROPS, generator) for generator in generators))
+        state.ema |= {k: v.detach().clone() for k, v in state.net.named_buffers() if k in state.ema}
+    log: list[dict[str, Tensor]] = []
+    with Signals() as signals:
+        while not (_finished(job, state) or signals.ended):
+            log.append(_step(state, recipe, job, crops, features, rank))
+            seconds = signals.worked(state.seconds / (state.step - 1) if state.step > 1 else None)
+            state.seconds, signals.ended = _agreed(state.seconds + seconds, signals.ended, device)
+            if state.step % job.log_every == 0:
+                if rank == 0:
+                    _report(job, state, log)
+                log.clear()
+            if state.step % job.save_every == 0:
+                crops.refresh()
+                if rank == 0:
+                    state.save(job.out / LAST)
+            if rank == 0 and job.validate_every and state.step % job.validate_every == 0:
+                _validate(job, state, crops)
+        if rank == 0:
+            state.save(job.out / LAST)
+    return signals
 
 
-@dataclass(frozen=True)
-class Objective:
-    """What a step minimises: the losses of a recipe's stage."""
-
-    recipe: Recipe
-    features: FeatureNetwork | None
-
-    @staticmethod
-    def of(recipe: Recipe, job: Job, device: torch.device) -> Objective:
-        """Objective of a recipe; UsageError where S3 or S4 lacks its checkpoint or feature network."""
-        if recipe.stage < 3:
-            return Objective(recipe, None)
-        if job.start is None and not job.resume:
-            raise UsageError(f"{job.recipe} begins with a trained model: name its checkpoint with --start")
-        return Objective(recipe, load(job.backbones, recipe.features).to(device))
-
-    def __call__(self, net: Trained | Wu2019Trained, x: Tensor, progress: float) -> Losses:
-        """Losses of a batch x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over."""
-        if isinstance(net, Wu2019Trained):
-            return wu2019(net, x, self.recipe, progress, bf16=True)
-        if self.features is None:
-            return rate_distortion(net.model, net.context, x, self.recipe, bf16=True)
-        if self.recipe.stage == 4:
-            return masking(net, self.features, x, self.recipe, bf16=True)
-        return adversarial(net, self.features, x, self.recipe, min(1.0, progress / self.recipe.ramp), bf16=True)
+def _features(recipe: Recipe, job: Job, device: torch.device) -> FeatureNetwork | None:
+    """The feature network that a recipe needs, if any; UsageError without it, or without a trained model to go on
+    from."""
+    objective = recipe.objective
+    if objective.begins_trained and job.start is None and not job.resume:
+        raise UsageError(f"{job.recipe} begins with a trained model: name its checkpoint with --start")
+    return None if objective.features is None else load(job.backbones, objective.features).to(device)
 
 
 def _progress(job: Job, state: State) -> float:
@@ -193,35 +192,43 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     return min(1.0, (step + 1) / recipe.warmup) * (recipe.final_rate + (recipe.rate - recipe.final_rate) * share)
 
 
-def _step(state: State, recipe: Recipe, job: Job, crops: Crops, objective: Objective, rank: int) -> Losses:
-    seed = hash((job.seed, state.step, rank)) & 0x7FFFFFFF  # hashes of integers are the same everywhere
+def step_seed(*numbers: int) -> int:
+    """31 bits that follow from seed, step and worker, the same on every machine and in every Python."""
+    mixed = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=4).digest()
+    return int.from_bytes(mixed, "little") & 0x7FFFFFFF
+
+
+def _step(
+    state: State, recipe: Recipe, job: Job, crops: Crops, features: FeatureNetwork | None, rank: int
+) -> dict[str, Tensor]:
+    """One step of all optimisers; the losses by name."""
+    seed = step_seed(job.seed, state.step, rank)
     torch.manual_seed(seed)
     # Seeded apart, or the numbers that choose the crops would also choose n and the levels.
     x = crops.batch(recipe.batch, torch.Generator().manual_seed(seed ^ CROPS))
-    for group in (group for optimiser in state.optimisers for group in optimiser.param_groups):
-        group["lr"] = learning_rate(recipe, state.step, _progress(job, state))
-    statistics = [b for k, b in state.net.named_buffers() if k.endswith(("running_mean", "running_var"))]
-    before = [b.clone() for b in statistics]
-    parts = objective(state.net, x, _progress(job, state))
+    for rates in (rates for optimiser in state.optimisers for rates in optimiser.param_groups):
+        rates["lr"] = learning_rate(recipe, state.step, _progress(job, state))
+    before = [b.clone() for b in state.statistics]
+    losses = recipe.objective.losses(state.net, features, x, _progress(job, state))
     for optimiser in state.optimisers:
         optimiser.zero_grad()
-    parts.loss.backward()
-    teams = state.net.teams()
-    _average_gradients([p for team in teams for p in team])
-    norms = [nn.utils.clip_grad_norm_(team, recipe.clip) for team in teams]
+    losses.loss.backward()
+    groups = state.net.parameter_groups()
+    _average_gradients([p for group in groups for p in group])
+    norms = [nn.utils.clip_grad_norm_(group, recipe.clip) for group in groups]
     if all(torch.isfinite(norm) for norm in norms):  # a rare overflow must not poison weights or statistics
         for optimiser in state.optimisers:
             optimiser.step()
-        _average(statistics)
+        _average(state.statistics)
     else:
-        for b, old in zip(statistics, before, strict=True):
+        for b, old in zip(state.statistics, before, strict=True):
             b.copy_(old)
     state.step += 1
     decay = min(recipe.ema, state.step / (state.step + 10))
     for name, value in state.net.state_dict().items():
         if value.is_floating_point():  # batch normalisation also counts its batches
             state.ema[name].lerp_(value, 1 - decay)
-    return parts._replace(**{k: v.detach() for k, v in parts._asdict().items()})
+    return {k: v.detach() for k, v in losses._asdict().items()}
 
 
 def _average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -244,17 +251,18 @@ def _average(tensors: list[Tensor]) -> None:
         t.copy_(mean.view_as(t))
 
 
-def _shared_clock(seconds: float, device: torch.device) -> float:
-    """All processes must agree on when to stop: the first one's clock counts."""
+def _agreed(seconds: float, ended: bool, device: torch.device) -> tuple[float, bool]:
+    """Seconds trained and whether to end, for all processes alike: the slowest clock, and the wish of any."""
     if not dist.is_initialized():
-        return seconds
-    clock = torch.tensor([seconds], dtype=torch.float64, device=device)
-    dist.broadcast(clock, 0)
-    return float(clock)
+        return seconds, ended
+    both = torch.tensor([-seconds, float(ended)], dtype=torch.float64, device=device)
+    dist.all_reduce(both, dist.ReduceOp.MAX)
+    clock, wish = both.tolist()
+    return -clock, bool(wish)
 
 
-def _report(job: Job, state: State, log: list[Losses]) -> None:
-    means = {k: float(torch.stack([getattr(p, k) for p in log]).mean()) for k in log[0]._fields}
+def _report(job: Job, state: State, log: list[dict[str, Tensor]]) -> None:
+    means = {k: float(torch.stack([losses[k] for losses in log]).mean()) for k in log[0]}
     _log(job, {"step": state.step, "seconds": round(state.seconds, 1), **{k: round(v, 5) for k, v in means.items()}})
     (job.out / "job.json").write_text(json.dumps({k: str(v) for k, v in asdict(job).items()}, indent=1))
 
@@ -271,8 +279,8 @@ def _validate(job: Job, state: State, crops: Crops) -> None:
     recipe = RECIPES[job.recipe]
     net = networks(recipe)
     net.load_state_dict({k: v.cpu() for k, v in state.ema.items()})
-    realism = 0.0 if recipe.stage < 3 else 1.0  # what S3 trains; the faithful end is frozen then
-    results = validate(net.eval(), net.model.config, crops.held_out[:VALIDATED], VALIDATION_NS, realism)
+    realism = recipe.objective.realism
+    results = validate(net.eval(), config_of(recipe.model), crops.held_out[:VALIDATED], VALIDATION_NS, realism)
     for n, measured in zip(VALIDATION_NS, results, strict=True):
         figures = {k: round(v, 5) for k, v in measured._asdict().items()}
         _log(job, {"step": state.step, "validation_n": n, "validation_realism": realism, **figures})

@@ -1,104 +1,10 @@
-"""Training recipes: frozen values, derived from one another, named in one dict."""
+"""All recipes by name, as the models' folders have them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from gancodec.models.recipe import GATES, Recipe
-
-
-def _small_s1() -> Recipe:
-    return Recipe(model="gic1-small")
-
-
-def _small_grown() -> Recipe:
-    """S1 of gic1-small that starts from a half-trained model with fewer latent channels (see docs/training.md)."""
-    return replace(_small_s1(), rate=7e-4, final_rate=2.5e-4)
-
-
-def _s2(first: Recipe) -> Recipe:
-    return replace(first, stage=2, rate=2.5e-4, final_rate=5e-6, warmup=50)
-
-
-def _s3(first: Recipe) -> Recipe:
-    trained = ("model.natural.", "discriminator.")
-    return replace(first, stage=3, rate=2e-4, final_rate=1e-5, warmup=100, only=trained)
-
-
-# Without its last layer the masker says 0 everywhere: uniform levels.
-_MASKER = ("model.masker.body.2.",)
-# Means and scales that depend on channel and level alone, no neighbours and no hyper-latent: static tables.
-_CONTEXT = ("model.encoder.hyper.2.",) + tuple(
-    f"context.groups.{i}.{layer}.weight" for i in range(8) for layer in ("previous", "local")
-)
-
-
-def _ablations() -> dict[str, Recipe]:
-    """Short S2 runs of equal length, all from one S1 checkpoint, each without something (Wu et al., figure 7)."""
-    whole = replace(_s2(_small_s1()), rate=4e-4, ema=0.99)
-    return {
-        "ablation-whole": whole,
-        "ablation-no-masker": replace(whole, held_at_zero=GATES + _MASKER),
-        "ablation-no-entropy-model": replace(whole, held_at_zero=GATES + _CONTEXT),
-        "ablation-neither": replace(whole, held_at_zero=GATES + _MASKER + _CONTEXT),
-    }
-
-
-def _s4(first: Recipe) -> Recipe:
-    return replace(first, stage=4, rate=5e-4, final_rate=1e-5, warmup=50, ema=0.99, only=("model.masker.",))
-
-
-def _full_s1() -> Recipe:
-    return Recipe(model="gic1", crop=256, batch=16, rate=4e-4, final_rate=4e-5, ema=0.9995)
-
-
-def _wu2019() -> Recipe:
-    """Section 4 of the paper: batches of 8, eta = 1, kappa = 16, 2e-3 and from half of the run on 2e-4."""
-    return Recipe(
-        model="wu2019",
-        stage=0,
-        crop=256,
-        rate=2e-3,
-        final_rate=2e-4,
-        schedule="halves",
-        adversarial=1.0,
-        held_at_zero=(),
-    )
-
-
-def _wu2019_small() -> dict[str, Recipe]:
-    """The same with a quarter of the filters, whole and without something (the paper's figures 6 and 7)."""
-    whole = replace(_wu2019(), model="wu2019-small", crop=192)
-    return {
-        "wu2019-small": whole,
-        "wu2019-small-no-gan": replace(whole, adversarial=0.0),
-        "wu2019-small-strong-gan": replace(whole, kappa=whole.kappa * (2 / 255) ** 2),  # as if pixels were in [-1, 1]
-        "wu2019-small-no-masker": replace(whole, held_at_zero=("model.masker.score.",)),
-        "wu2019-small-fixed": replace(whole, n_range=(0.0, 0.0)),
-    }
-
-
-def _tiny_s1() -> Recipe:
-    return Recipe(model="gic1-tiny", crop=64, batch=2, rate=1e-2, warmup=5)
-
+from gancodec.models.recipe import Recipe
+from gancodec.models.registry import CODECS, at
 
 RECIPES: dict[str, Recipe] = {
-    "gic1-s1": _full_s1(),
-    "gic1-s2": _s2(_full_s1()),
-    "gic1-s3": _s3(_full_s1()),
-    "gic1-s4": _s4(_full_s1()),
-    "gic1-small-s1": _small_s1(),
-    "gic1-small-grown": _small_grown(),
-    "gic1-small-s2": replace(_s2(_small_s1()), rate=4.5e-4),
-    "gic1-small-2-s2": replace(_s2(_small_s1()), model="gic1-small-2", rate=4e-4),
-    "gic1-small-2-s3": replace(_s3(_small_s1()), model="gic1-small-2", crop=128),
-    "gic1-small-2-s4": replace(_s4(_small_s1()), model="gic1-small-2", crop=256, batch=4),
-    **_ablations(),
-    "wu2019": _wu2019(),
-    **_wu2019_small(),
-    "gic1-tiny-s1": _tiny_s1(),
-    "gic1-tiny-s2": _s2(_tiny_s1()),
-    "gic1-tiny-s3": replace(_s3(_tiny_s1()), discriminator=4),
-    "wu2019-tiny": replace(_wu2019(), model="wu2019-tiny", crop=64, batch=2, warmup=5),
-    "gic1-tiny-s4": replace(_s4(_tiny_s1()), discriminator=4, crop=192),
+    name: recipe for entry in CODECS.values() if entry.recipes for name, recipe in at(entry.recipes).items()
 }

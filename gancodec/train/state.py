@@ -9,22 +9,20 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from gancodec.errors import UsageError
-from gancodec.models.gic1.training.networks import Trained
-from gancodec.models.layers import ResidualBlock
 from gancodec.models.recipe import Recipe
 from gancodec.models.training import Networks
-from gancodec.models.wu2019.training import Wu2019Trained
-from gancodec.train.data import Crops
 from gancodec.train.muon import Muon, suits
 from gancodec.train.recipes import RECIPES
 
 
-def networks(recipe: Recipe) -> Trained | Wu2019Trained:
+def networks(recipe: Recipe) -> Networks:
     """What a recipe trains."""
-    return Trained(recipe) if recipe.stage else Wu2019Trained(recipe)
+    net: Networks = recipe.objective.networks(recipe.model)
+    net.prepare(recipe)
+    return net
 
 
 class State:
@@ -35,14 +33,16 @@ class State:
         self.net = networks(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.seconds = 0, 0.0
         if start is not None:
-            begin_from(self.net, ema_of(start))
+            self.net.begin_from(ema_of(start))
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
-        model, *discriminator = self.net.teams()
+        # Of batch normalisation: averages over batches, which are no parameters.
+        self.statistics = [b for k, b in self.net.named_buffers() if k.endswith(("running_mean", "running_var"))]
+        model, *discriminator = self.net.parameter_groups()
         kernels, others = [p for p in model if suits(p)], [p for p in model if not suits(p)]
         self.optimisers: list[torch.optim.Optimizer] = [
             *([Muon(kernels, recipe.rate)] if kernels else []),  # a tiny masker has no kernels
             torch.optim.Adam(others, recipe.rate, betas=(0.9, 0.95)),
-            *(torch.optim.Adam(team, recipe.rate, betas=(0.5, 0.95)) for team in discriminator),
+            *(torch.optim.Adam(group, recipe.rate, betas=(0.5, 0.95)) for group in discriminator),
         ]
 
     def save(self, path: Path) -> None:
@@ -79,43 +79,6 @@ class State:
             optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-@torch.no_grad()
-def begin_from(net: Networks, tensors: dict[str, Tensor]) -> None:
-    """Load the weights of an earlier stage; what the natural end has no weights for starts as the faithful one."""
-    grow(net, tensors)
-    net.hold()
-    if isinstance(net, Trained) and net.model.natural is not None:
-        natural, faithful = net.model.natural.state_dict(), net.model.generator.state_dict()
-        for name in natural.keys() - {k.removeprefix("model.natural.") for k in tensors}:
-            natural[name].copy_(faithful[name])
-
-
-@torch.no_grad()
-def grow(net: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load weights of the same network or of one with fewer channels or blocks.
-
-    Residual blocks that the checkpoint lacks start as the identity.
-    Where a tensor has grown, the old values fill its first rows and columns; new inputs of old outputs start at 0, so
-    that old outputs stay what they were, and new outputs keep their random start. UsageError where nothing fits.
-    """
-    state = net.state_dict()
-    if not tensors.keys() <= state.keys():
-        raise UsageError(f"checkpoint of another architecture: {sorted(tensors.keys() - state.keys())[0]}")
-    for name, module in net.named_modules():
-        if isinstance(module, ResidualBlock) and f"{name}.second.weight" not in tensors:
-            module.second.weight.zero_()
-            module.second.bias.zero_()  # type: ignore[union-attr]
-    for name, old in tensors.items():
-        new = state[name]
-        if new.ndim != old.ndim or any(n < o for n, o in zip(new.shape, old.shape, strict=True)):
-            raise UsageError(
-                f"checkpoint of another architecture: {name} is {tuple(old.shape)}, not {tuple(new.shape)}"
-            )
-        if new.ndim > 1 and name.endswith("weight"):
-            new[: old.shape[0]] = 0
-        new[tuple(slice(size) for size in old.shape)] = old
-
-
 def checkpoint_meta(path: Path) -> dict[str, str]:
     """Step and seconds of a checkpoint, or of a folder that `write_ema` filled."""
     with (path / "ema-00.safetensors" if path.is_dir() else path).open("rb") as file:
@@ -123,7 +86,7 @@ def checkpoint_meta(path: Path) -> dict[str, str]:
     return dict(header["__metadata__"])
 
 
-def load_ema(checkpoint: Path, recipe: str) -> Trained | Wu2019Trained:
+def load_ema(checkpoint: Path, recipe: str) -> Networks:
     """Networks with the EMA weights of `checkpoint`, in evaluation mode."""
     net = networks(RECIPES[recipe])
     net.load_state_dict(ema_of(checkpoint))
@@ -161,14 +124,3 @@ def write_ema(checkpoint: Path, folder: Path, file_mib: int) -> list[Path]:
     for part, path in zip(parts, paths, strict=True):
         save_file(part, path, checkpoint_meta(checkpoint))
     return paths
-
-
-@torch.no_grad()
-def prepare_quantisation(net: Trained, crops: Crops, seed: int) -> None:
-    """Choose the power of two per channel that brings omega (and the hyper-latent) into the network's input range."""
-    analyses = [net.model.analyse(crops.batch(16, torch.Generator().manual_seed(seed + i))) for i in range(4)]
-    exponents = (("omega", net.context.input_exponent), ("hyper", net.context.hyper_exponent))
-    for name, buffer in exponents:
-        values = torch.cat([getattr(a, name) for a in analyses]).abs().transpose(0, 1).flatten(1)
-        limit = torch.quantile(values[:, :: max(1, values.shape[1] // 100_000)], 0.999, dim=1).clamp(min=1e-3)
-        buffer.copy_(torch.floor(torch.log2(127 / 16 / limit)).clamp(-6, 4))

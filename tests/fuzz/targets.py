@@ -23,7 +23,6 @@ from PIL import Image
 from gancodec import container, imageio, weights
 from gancodec.codec import decode_bytes, encode_picture, read_symbols, verify_bytes
 from gancodec.codec.api import codec_of
-from gancodec.codec.options import DecodeOptions, EncodeOptions
 from gancodec.container import Header, Tiles, spec
 from gancodec.container.header import varint
 from gancodec.entropy.coder import Coder
@@ -34,6 +33,7 @@ from gancodec.entropy.tables import Tables
 from gancodec.errors import GicError
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.levels import LEVELS
+from gancodec.options import DecodeOptions, EncodeOptions
 from gancodec.types import Geometry, Picture
 from tests.fuzz.build import chunk, gic, jpeg_with, mended, mended_png, png_with, tiff_with, webp_with
 

@@ -1,28 +1,30 @@
-"""The tunable codec of the gic1 models: levels per block, gains, and the context network's probabilities."""
+"""The codec of the gic1 models: levels per block, gains, and the context network's probabilities."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.container.spec import CODEC_TUNABLE
-from gancodec.entropy.coder import Coder
+from gancodec.container.spec import CODEC_GIC1
+from gancodec.entropy.coder import OnSymbols
+from gancodec.models.gic1.config import GAIN_BITS
 from gancodec.models.gic1.integers import EntropyModel
 from gancodec.models.gic1.symbols import TARGET_BITS, Symbols, Target, walk
-from gancodec.models.learned import Codec, checked
-from gancodec.models.levels import LEVELS, SUBLEVELS, logit_to_level
-from gancodec.tiling import Area
-from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray
+from gancodec.models.guidance import UNGUIDED, Guidance
+from gancodec.models.importance import block_levels
+from gancodec.models.learned import LearnedCodec
+from gancodec.models.levels import LEVELS, SUBLEVELS
+from gancodec.models.stream import Frame, Levels, NextCoder, checked
+from gancodec.tiling import Area, Progress
+from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, IntArray, Plane, Planes, per_site
 from gancodec.weights import Weights
 
-if TYPE_CHECKING:
-    from gancodec.tiling import Progress
-
-FINE_BLOCKS, FINE_SHARE = 48, 0.25  # least blocks, and greatest share that moves at once, for n alone to steer finely
 TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach
+HYPER_LIMIT = 1 << 14  # of hyper-latent symbols
 
 
 class Analysis(NamedTuple):
@@ -36,100 +38,79 @@ class Analysis(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _entropy_model(weights: Weights) -> EntropyModel:
-    model: EntropyModel = checked(weights, EntropyModel)
-    return model
+    return checked(weights, EntropyModel)
 
 
-class TunableCodec(Codec):
-    """Encoder and decoder of a model of `models.tunable`; see `Codec`."""
+class TunableCodec(LearnedCodec[Analysis, Target, Symbols]):
+    """Encoder and decoder of a model of `models.gic1`."""
 
-    id = CODEC_TUNABLE
-    stride, importance_stride = LATENT_STRIDE, BLOCK
-    symbol_strides = (BLOCK, BLOCK, LATENT_STRIDE, LATENT_STRIDE)
+    id = CODEC_GIC1
     entropy: EntropyModel
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
         super().__init__(weights, device)
         self.entropy = _entropy_model(weights)
 
-    def analyse(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> Analysis:
+    def analyse(
+        self, rgb: NDArray[np.uint8], guidance: Guidance = UNGUIDED, progress: Progress | None = None
+    ) -> Analysis:
         """Run encoder and masker once on (H, W, 3) uint8 pixels."""
-        return Analysis(*self.network.analyse(rgb, progress))
+        analysis = Analysis(*self.network.analyse(rgb, progress))
+        return analysis._replace(importance=guidance.biased(analysis.importance, BLOCK))
 
-    def levels_at(self, importance: FloatArray, n: float) -> tuple[IntArray, int]:
-        """Levels (hb, wb) of a whole picture at `n`, with the level shift.
-
-        Equation 2 with the calibration of the weights: logit = importance + offset - slope * n. Where many blocks
-        differ in importance, a small step of n moves a few of them by a level, which is as fine as anybody needs.
-        Small maps, and maps of few values, have no such steps: there the level shift moves all blocks by sixteenths
-        of a level. (Blocks beyond an end are lifted with the others each time these pass a whole level.)
-        """
+    def levels_at(self, analysis: Analysis, n: float) -> Levels:
+        """Levels (hb, wb) of a whole picture at `n`: equation 2 with the calibration of the weights, logit =
+        importance + offset - slope * n."""
         calibration = self.weights.info.calibration
-        centre = logit_to_level(calibration["logit_offset"] - calibration["logit_slope"] * n)
-        relative = (logit_to_level(1.0) - logit_to_level(0.0)) * importance
-        if _moves_by_block(relative):
-            levels, shift = np.rint(centre + relative), 0
-        else:
-            whole, shift = divmod(int(np.floor(centre * SUBLEVELS)), SUBLEVELS)
-            levels = np.rint(whole + relative)
-            if levels.max() < 0:  # beyond the ends nothing moves any more
-                shift = 0
-            elif levels.min() >= LEVELS:
-                shift = SUBLEVELS - 1
-        return np.clip(levels, 0, LEVELS - 1).astype(np.int32), shift
+        return block_levels(analysis.importance, calibration["logit_offset"] - calibration["logit_slope"] * n)
 
-    def target_of(self, analysis: Analysis, levels: IntArray, level_shift: int, area: Area | None = None) -> Target:
-        """Quantised targets of a picture, or an area of it, at given levels (hb, wb)."""
-        omega, hyper = analysis.omega, analysis.hyper
+    def wanted_of(self, analysis: Analysis, levels: Levels, area: Area | None = None, trim: int = 0) -> Target:
+        """Quantised targets of a picture, or an area of it, at given levels (hb, wb); `trim` is the dead zone."""
+        omega, hyper, chosen = analysis.omega, analysis.hyper, levels.values
         if area is not None:
             sites, blocks = area.sites(LATENT_STRIDE), area.sites(BLOCK)
-            omega, hyper, levels = omega[sites], hyper[blocks], levels[blocks]
-        position = levels.astype(np.int64) * SUBLEVELS + level_shift
-        scale = float(1 << 16)
+            omega, hyper, chosen = omega[sites], hyper[blocks], chosen[blocks]
+        position = chosen.astype(np.int64) * SUBLEVELS + levels.shift
+        scale = float(1 << GAIN_BITS)
         symbols = np.rint(hyper * (self.entropy.hyper_gain[position].transpose(2, 0, 1) / scale))
-        gain = self.entropy.gain[position.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1) / scale
+        gain = self.entropy.gain[per_site(position)].transpose(2, 0, 1) / scale
         gained = np.clip(np.rint(omega * gain * (1 << TARGET_BITS)), -TARGET_LIMIT, TARGET_LIMIT)
-        return Target(levels, np.clip(symbols, -(1 << 14), 1 << 14).astype(np.int32), gained.astype(np.int32))
-
-    def trimmed(self, target: Target, amount: int) -> Target:
-        """The target with a dead zone of `amount`; see `Target`."""
-        return target._replace(deadzone=amount)
+        coded = np.clip(symbols, -HYPER_LIMIT, HYPER_LIMIT).astype(np.int32)
+        return Target(chosen, coded, gained.astype(np.int32), trim)
 
     def walk(
-        self, coder: Coder, name: str, geometry: Geometry, level_shift: int, target: Target | None, watch: Any
+        self, next_coder: NextCoder, frame: Frame, wanted: Target | None, on_symbols: OnSymbols | None = None
     ) -> Symbols:
-        """See `entropy.walk`; both coders have the same order and the same rows."""
-        return walk(coder, self.entropy, geometry, level_shift, target, watch)
+        """See `models.gic1.symbols`; both coders have the same order and the same rows."""
+        return walk(next_coder(), self.entropy, frame.geometry, frame.level_shift, wanted, on_symbols)
 
-    def generator_input(self, symbols: Symbols, level_shift: int) -> tuple[FloatArray, FloatArray]:
-        """What the generator takes: latents (K, h, w) with gains undone and fractional levels (hb, wb)."""
-        position = symbols.levels.astype(np.int64) * SUBLEVELS + level_shift
-        return self._undo_gains(symbols, position), (position / SUBLEVELS).astype(np.float32)
+    def gathered(self, arrays: Sequence[IntArray]) -> Symbols:
+        """The arrays by name."""
+        return Symbols(*arrays)
 
-    def block_levels(self, symbols: Symbols, level_shift: int) -> NDArray[np.int64]:
-        """Levels (hb, wb) in sixteenths."""
-        levels: NDArray[np.int64] = symbols.levels.astype(np.int64) * SUBLEVELS + level_shift
-        return levels
+    def planes(self, symbols: Symbols, frame: Frame) -> Planes:
+        """Latents (K, h, w) with gains undone, and fractional levels (hb, wb)."""
+        position = self._position(symbols, frame)
+        levels = (position / SUBLEVELS).astype(np.float32)
+        return Plane(self._undo_gains(symbols, position), LATENT_STRIDE), Plane(levels, BLOCK)
+
+    def importance_of(self, symbols: Symbols, frame: Frame) -> Plane:
+        """Levels (hb, wb) over their range."""
+        return Plane(self._position(symbols, frame) / (LEVELS * SUBLEVELS - 1), BLOCK)
 
     def synthesises(self, realism: float) -> bool:
         """The faithful end invents nothing."""
         return realism > 0
 
+    @staticmethod
+    def _position(symbols: Symbols, frame: Frame) -> NDArray[np.int64]:
+        position: NDArray[np.int64] = symbols.levels.astype(np.int64) * SUBLEVELS + frame.level_shift
+        return position
+
     def _undo_gains(self, symbols: Symbols, position: NDArray[np.int64]) -> FloatArray:
-        sites = position.repeat(4, 0).repeat(4, 1)
+        sites = per_site(position)
         gain = self.entropy.gain[sites].transpose(2, 0, 1).astype(np.float32)
-        latent = symbols.dequantised16.astype(np.float32) * np.float32((1 << 16) / 16) / gain
-        depth: IntArray = self.entropy.depth[sites // SUBLEVELS].astype(np.int32)
+        latent = symbols.dequantised16.astype(np.float32) * np.float32((1 << GAIN_BITS) / 16) / gain
+        depth = self.entropy.depth[sites // SUBLEVELS].astype(np.int32)
         result: FloatArray = np.where(np.arange(self.entropy.channels)[:, None, None] < depth, latent, np.float32(0))
         return result
-
-
-def _moves_by_block(relative: FloatArray) -> bool:
-    """Does a small step of n move few enough blocks (hb, wb), given in levels around any centre?
-
-    Blocks are rounded to whole levels, so those with about the same fractional part move together, however far apart.
-    """
-    parts = np.sort(relative % 1, axis=None)
-    around = np.concatenate([parts, parts + 1])
-    together = np.searchsorted(around, parts + 1 / SUBLEVELS) - np.arange(parts.size)
-    return bool(parts.size >= FINE_BLOCKS and together.max() <= FINE_SHARE * parts.size)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from gancodec.container.spec import CODEC_GIC1
 from gancodec.models.levels import level_to_logit
+
+# What decides bits: the integer network of `integers` and its twin for training in `context` share these.
+FRACTION_BITS = 4  # activations and means are multiples of 1/16
+GAIN_BITS = 16  # gains are multiples of 2**-16
+INPUT_MAX, HIDDEN_MAX = 127, 255  # of inputs, signed, and of hidden activations, unsigned, in these steps
+WEIGHT_LIMIT = 127  # int8 weights
+KNOTS = 9  # of gains, modulations and embeddings over the level range
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class TunableConfig:
     context_widths : (first hidden layer, second hidden layer, hyper features)
     """
 
+    codec: ClassVar[int] = CODEC_GIC1
     name: str
     id: int
     groups: tuple[int, ...]
@@ -105,3 +115,5 @@ _TINY = TunableConfig(
     masker_width=8,
     context_widths=(12, 8, 4),
 )
+
+MODELS = (_FULL, _SMALL, _SMALL_2, _TINY)

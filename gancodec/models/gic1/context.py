@@ -1,4 +1,4 @@
-"""Torch twin of the integer context network in `entropy/context.py`: the same arithmetic with straight-through
+"""Torch twin of the integer context network in `integers.py`: the same arithmetic with straight-through
 gradients.
 
 Channel groups are coded one after the other and each in two halves of a checkerboard, so 2 * len(groups) vectorised
@@ -18,12 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancodec.entropy.logistic import SCALE_MIN, SCALE_STEP, SCALES
-from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.gic1.config import KNOTS, TunableConfig
 from gancodec.models.gic1.quantise import activation, fake_quantise_weight, network_input, weight_exponents
 from gancodec.models.layers import conv, interpolate_rows, ste_round
 from gancodec.models.levels import LEVELS
-
-KNOTS = 9  # of the level embeddings
+from gancodec.types import SITES
 
 
 class Coded(NamedTuple):
@@ -67,7 +66,7 @@ class GroupContext(nn.Module):
     def base(self, earlier: Tensor, level: Tensor, quantised: bool) -> Tensor:
         """First-layer accumulator without the local part, shared by both halves: (B, F, h, w)."""
         embedded = interpolate_rows(self.embedding, level * ((KNOTS - 1) / (LEVELS - 1))).permute(0, 3, 1, 2)
-        embedded = embedded.repeat_interleave(4, 2).repeat_interleave(4, 3)
+        embedded = embedded.repeat_interleave(SITES, 2).repeat_interleave(SITES, 3)
         return convolve(earlier, self.previous, self.first_exponents() if quantised else None) + embedded
 
     def coded_half(self, values: Tensor, quantised: bool) -> Tensor:
@@ -108,7 +107,7 @@ class Sites(NamedTuple):
 
 
 class ContextNetwork(nn.Module):
-    """Estimates the bits of gained latents and returns them as decoded; see `entropy.walk` for the real coder."""
+    """Estimates the bits of gained latents and returns them as decoded; see `symbols.walk` for the real coder."""
 
     input_exponent: Tensor
     hyper_exponent: Tensor
@@ -118,7 +117,7 @@ class ContextNetwork(nn.Module):
         hyper = config.context_widths[2]
         self.config = config
         self.hyper_in = conv(config.hyper_channels, 2 * hyper)
-        self.hyper_up = conv(2 * hyper, 16 * hyper, 1)
+        self.hyper_up = conv(2 * hyper, SITES**2 * hyper, 1)
         self.hyper_scale = nn.Parameter(torch.full((config.hyper_channels,), -1.0))  # log2, units of the hyper-latent
         earlier = [sum(config.groups[:i]) for i in range(len(config.groups))]
         self.groups = nn.ModuleList(GroupContext(e, g, config) for e, g in zip(earlier, config.groups, strict=True))
@@ -133,7 +132,7 @@ class ContextNetwork(nn.Module):
             convolve(x, self.hyper_in, weight_exponents(self.hyper_in.weight) if quantised else None), quantised
         )
         x = convolve(x, self.hyper_up, weight_exponents(self.hyper_up.weight) if quantised else None)
-        return activation(F.pixel_shuffle(x, 4), quantised)
+        return activation(F.pixel_shuffle(x, SITES), quantised)
 
     def code_hyper(self, hyper: Tensor, log_gain: Tensor, quantised: bool = False) -> tuple[Tensor, Tensor]:
         """Quantise the hyper-latent: (dequantised with gains undone, bits (B,))."""

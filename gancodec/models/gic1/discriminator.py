@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gancodec.models.layers import SLOPE
+from gancodec.types import SITES
 
 WEIGHTS = (0.5, 0.25, 0.25)  # beta_i of the paper
 CONDITION = 16  # channels that latents and levels are reduced to
@@ -62,7 +63,7 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, latent: Tensor, level: Tensor) -> list[Tensor]:
         """Scores of x (B, 3, H, W) in [0, 1], whose latents are (B, K, h, w) and levels (B, hb, wb) in [0, 1]."""
-        levels = level[:, None].repeat_interleave(4, 2).repeat_interleave(4, 3)
+        levels = level[:, None].repeat_interleave(SITES, 2).repeat_interleave(SITES, 3)
         condition = F.leaky_relu(self.condition(torch.cat((latent, levels), 1)), SLOPE)
         scores = []
         for scale in self.scales:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from gancodec.models.gic1.config import TunableConfig
 from gancodec.models.gic1.network import Generator, TunableModel
-from gancodec.models.inference import QUARTER, Network
+from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
 from gancodec.models.layers import SLOPE, ResidualBlock
-from gancodec.models.registry import MODELS
+from gancodec.models.registry import config_as
 from gancodec.tiling import Progress, Tile
 from gancodec.types import BLOCK, LATENT_STRIDE, Geometry
 from gancodec.weights import Weights
+
+QUARTER = 4  # pixels per site of the generator's last layer, and of its noise
 
 
 class HalfBlock(nn.Module):
@@ -71,8 +73,8 @@ def reduced(generator: Generator, factor: int) -> Generator:
     return generator
 
 
-class TunableNetwork(Network):
-    """Encoder, masker and generator of `models.tunable`."""
+class TunableNetwork(Network[TunableModel]):
+    """Encoder, masker and generator of `models.gic1.network`."""
 
     encoder_halo = 128  # more than the reach of encoder, masker and hyper-encoder
     # Not quite the reach of the generator, whose far end weighs nothing: what is cut off moved pixels of photographs by
@@ -83,9 +85,9 @@ class TunableNetwork(Network):
 
     def architecture(self, weights: Weights) -> TunableModel:
         """The model, with a natural end where the weights have one."""
-        config = MODELS[weights.info.name]
-        assert isinstance(config, TunableConfig)  # for the type checker: see `build`
-        return TunableModel(config, natural=weights.info.default_realism is not None)
+        return TunableModel(
+            config_as(weights.info.name, TunableConfig), natural=weights.info.default_realism is not None
+        )
 
     def is_used(self, name: str) -> bool:
         """Released weights of gic1-small hold an unused array of zeros by this name."""
@@ -113,7 +115,18 @@ class TunableNetwork(Network):
             scores[place] = self.model.masker.scores(z)[blocks]
         return omega, hyper, self.model.masker.standardise(scores)
 
-    def _generator(self, realism: float, reduce: int = 1) -> Generator:
+    def _generator(self, realism: float, reduce: int = 1) -> Generate:
+        """The generator at `realism`; noise is by the place in units of QUARTER pixels."""
+        generator = self.generator(realism, reduce)
+
+        def generate(planes: tuple[Tensor, ...], place: tuple[int, int]) -> Tensor:
+            latent, level = planes
+            pixels: Tensor = generator(latent, level, (place[0] // QUARTER, place[1] // QUARTER))
+            return pixels
+
+        return generate
+
+    def generator(self, realism: float, reduce: int = 1) -> Generator:
         """The generator at `realism`, made for this device; that of the last realism is kept.
 
         Each is a module of its own and never changed, so that threads may decode at different realisms.
@@ -126,3 +139,16 @@ class TunableNetwork(Network):
                 generator = with_half_trunk(generator)
             prepared = self._prepared = key, generator
         return prepared[1]
+
+    def graphs(self, realism: float) -> tuple[Graph, ...]:
+        """Encoder and generator; see `Network.graphs`.
+
+        ``rgb`` to ``omega`` (B, K, H/16, W/16), ``hyper`` (B, Kh, H/64, W/64) and ``importance`` (B, H/64, W/64) in
+        logit units; ``latent`` (B, K, H/16, W/16) with gains undone and ``level`` (B, H/64, W/64) in [0, 31] to
+        ``picture``.
+        """
+        latent = Port("latent", self.model.config.latent_channels, LATENT_STRIDE)
+        return (
+            Graph("encoder", Analyser(self.model), (Port("rgb", 3, 1),), ("omega", "hyper", "importance")),
+            Graph("generator", self.model.generator_at(realism), (latent, Port("level", None, BLOCK)), ("picture",)),
+        )

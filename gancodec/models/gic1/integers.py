@@ -18,15 +18,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from gancodec.entropy.logistic import SCALE_STEP, SCALES
 from gancodec.entropy.tables import Tables, entropy_hash
 from gancodec.errors import CorruptTable
+from gancodec.models.gic1.config import FRACTION_BITS, GAIN_BITS, HIDDEN_MAX, INPUT_MAX
+from gancodec.types import SITES
 
-FRACTION_BITS = 4  # activations and means are multiples of 1/16
-GAIN_BITS = 16  # gains are multiples of 2**-16
-INPUT_MAX, HIDDEN_MAX = 127, 255
 EXACT_LIMIT = 1 << 24  # float32 holds every integer up to here
-SCALE_STEP = 6  # scale indices per doubling
-LAST_ROW = 63
 STRIP_ELEMENTS = 1 << 22  # of a patch matrix: bounds memory on large pictures
 
 Ints = NDArray[np.int64]
@@ -67,7 +65,8 @@ class EntropyModel:
     Parameters
     ----------
     arrays : mapping of str to integer arrays
-        As written by `train/export.py`: gains, network layers, frequency tables. CorruptTable where something is amiss.
+        As `training/freeze.py` makes them: gains, network layers, frequency tables. CorruptTable where something is
+        amiss.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -116,8 +115,8 @@ class EntropyModel:
         hidden = _activate(_convolve(_clip_input(inputs), self.hyper_in), self.hyper_in)
         up = _activate(_convolve(hidden, self.hyper_up), self.hyper_up)
         rows, columns, _ = up.shape
-        cells = up.reshape(rows, columns, -1, 4, 4).transpose(0, 3, 1, 4, 2)  # pixel shuffle by 4
-        return np.ascontiguousarray(cells.reshape(rows * 4, columns * 4, -1))
+        cells = up.reshape(rows, columns, -1, SITES, SITES).transpose(0, 3, 1, 4, 2)  # pixel shuffle
+        return np.ascontiguousarray(cells.reshape(rows * SITES, columns * SITES, -1))
 
     def inputs(self, dequantised16: Ints, position: Ints, span: slice) -> Floats:
         """Dequantised latents (h, w, C) in 1/16 steps to network inputs: gains undone, clipped to 8 bits."""
@@ -144,10 +143,10 @@ class EntropyModel:
         half = group.channels
         exponent = group.output.exponent
         means16 = _round_shift(out[:, :half] * self.gain[position, span], exponent[:half] + GAIN_BITS)
-        scale16 = ((out[:, half:] * (SCALE_STEP * 16)) >> (exponent[half:] + FRACTION_BITS)) + self.scale_offset[
-            position, span
-        ]
-        rows = np.clip((scale16 + 8) >> 4, 0, LAST_ROW)
+        scale16 = (
+            (out[:, half:] * (SCALE_STEP << FRACTION_BITS)) >> (exponent[half:] + FRACTION_BITS)
+        ) + self.scale_offset[position, span]
+        rows = np.clip(_round_shift(scale16, FRACTION_BITS), 0, SCALES - 1)
         channel = np.arange(span.start, span.stop)
         active = channel[None, :] < self.depth[position // self.sublevels][:, None]
         return Prediction(np.where(active, rows, 0), np.where(active, means16, 0))

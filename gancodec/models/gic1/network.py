@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gancodec.models.gic1.config import TunableConfig
+from gancodec.models.gic1.config import KNOTS, TunableConfig
 from gancodec.models.layers import SLOPE, LevelFilm, Origin, TextureNoise, conv, interpolate_rows, residual_stack
 from gancodec.models.levels import LEVELS, N_LIMIT
+from gancodec.types import SITES
 
-KNOTS = 9  # gain and FiLM knots over the level range
 CENTRE_GAIN = 4.0
 GAIN_SLOPE = 0.52  # log gain per unit of logit at the start: step size ~ lambda**-0.5
 
@@ -95,7 +95,7 @@ class Masker(nn.Module):
 
     def scores(self, omega: Tensor) -> Tensor:
         """Omega (B, K, h, w) to what eq. 2 calls y, (B, hb, wb); of tiles as of the whole, away from their edges."""
-        y: Tensor = F.avg_pool2d(self.body(omega.detach()), 4).squeeze(1).float()
+        y: Tensor = F.avg_pool2d(self.body(omega.detach()), SITES).squeeze(1).float()
         return y
 
     @staticmethod

@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-WEIGHT_LIMIT = 127  # int8 weights
-ACTIVATION_BITS = 4  # activations are multiples of 1/16
-ACTIVATION_MAX = 255  # hidden activations, unsigned
-INPUT_MAX = 127  # network inputs, signed
+from gancodec.models.gic1.config import FRACTION_BITS, HIDDEN_MAX, INPUT_MAX, WEIGHT_LIMIT
+
 MAX_EXPONENT = 14
 
 
@@ -26,15 +24,15 @@ def fake_quantise_weight(weight: Tensor, exponents: Tensor) -> Tensor:
 
 def activation(x: Tensor, quantised: bool) -> Tensor:
     """ReLU clipped to [0, 255/16]; rounded to multiples of 1/16 where `quantised` (half up, as the shifts round)."""
-    x = x.clamp(0, ACTIVATION_MAX / 2**ACTIVATION_BITS)
+    x = x.clamp(0, HIDDEN_MAX / 2**FRACTION_BITS)
     return _grid(x) if quantised else x
 
 
 def network_input(x: Tensor, quantised: bool) -> Tensor:
     """Clip to [-127/16, 127/16]; rounded to multiples of 1/16 where `quantised`."""
-    x = x.clamp(-INPUT_MAX / 2**ACTIVATION_BITS, INPUT_MAX / 2**ACTIVATION_BITS)
+    x = x.clamp(-INPUT_MAX / 2**FRACTION_BITS, INPUT_MAX / 2**FRACTION_BITS)
     return _grid(x) if quantised else x
 
 
 def _grid(x: Tensor) -> Tensor:
-    return x + ((x * 2**ACTIVATION_BITS + 0.5).floor() / 2**ACTIVATION_BITS - x).detach()
+    return x + ((x * 2**FRACTION_BITS + 0.5).floor() / 2**FRACTION_BITS - x).detach()

@@ -3,22 +3,17 @@ halves each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from gancodec.entropy.coder import Coder
+from gancodec.entropy.coder import Coder, Ints, OnSymbols
 from gancodec.entropy.levels import code_levels
-from gancodec.models.gic1.integers import EntropyModel, Ints
-from gancodec.types import Geometry, IntArray
+from gancodec.models.gic1.integers import EntropyModel
+from gancodec.types import BLOCK, LATENT_STRIDE, SITES, Geometry, IntArray, Plane, Planes, per_site
 
 TARGET_BITS = 8  # gained latents enter in 1/256 steps
 SYMBOL_LIMIT = 1 << 15  # magnitude of a residual symbol
-
-
-# Told of table rows (N,) and symbols (N,) as they are coded, with the blocks (y, x), each (N,), that they belong to.
-Watch = Callable[[Ints, Ints, tuple[Ints, Ints]], None]
 
 
 class Symbols(NamedTuple):
@@ -28,15 +23,17 @@ class Symbols(NamedTuple):
     hyper : (Kh, hb, wb) int32, hyper-latent symbols
     latents : (K, h, w) int32, residual symbols around the predicted means
     means16 : (K, h, w) int32, predicted means in 1/16 steps of the gained domain
-
-    Of the wu2019 codec, all on its grid at 1/8: levels are the channels that are on, latents are z, hyper has no
-    channels and means16 is 0.
     """
 
     levels: IntArray
     hyper: IntArray
     latents: IntArray
     means16: IntArray
+
+    @property
+    def grids(self) -> Planes:
+        """The arrays, with their strides."""
+        return tuple(map(Plane, self, (BLOCK, BLOCK, LATENT_STRIDE, LATENT_STRIDE)))
 
     @property
     def dequantised16(self) -> IntArray:
@@ -64,7 +61,7 @@ def walk(
     geometry: Geometry,
     level_shift: int,
     target: Target | None,
-    watch: Watch | None = None,
+    on_symbols: OnSymbols | None = None,
 ) -> Symbols:
     """Code one picture in either direction.
 
@@ -76,7 +73,7 @@ def walk(
         Added to every level, in steps of 1/16 level.
     target : Target or None
         None to read.
-    watch : callable, optional
+    on_symbols : callable, optional
         Told of every symbol of hyper-latent and latents.
 
     Returns
@@ -87,9 +84,9 @@ def walk(
     levels = code_levels(coder, geometry.blocks, model.levels, target.levels if target else None)
     block_position = levels.astype(np.int64) * model.sublevels + level_shift
     hyper = _code_hyper(coder, model, block_position, target)
-    if watch:
-        _tell(watch, model.hyper_rows[block_position], hyper, tuple(np.indices(block_position.shape)))  # type: ignore[arg-type]
-    position = block_position.repeat(4, 0).repeat(4, 1)
+    if on_symbols:
+        _tell(on_symbols, model.hyper_rows[block_position], hyper, tuple(np.indices(block_position.shape)))  # type: ignore[arg-type]
+    position = per_site(block_position)
     features = model.hyper_features(hyper, block_position)
     height, width = geometry.latent
     latents = np.zeros((height, width, model.channels), np.int64)
@@ -111,18 +108,18 @@ def walk(
             means16[..., span][sites] = means
             deadzone = target.deadzone if target else 0
             latents[..., span][sites] = residuals = _code_residuals(coder, rows, means, wanted, deadzone)
-            if watch:
-                _tell(watch, rows, residuals, (sites[0] // 4, sites[1] // 4))
+            if on_symbols:
+                _tell(on_symbols, rows, residuals, (sites[0] // SITES, sites[1] // SITES))
         coded = model.inputs((latents * 16 + means16)[..., span], position, span)
         inputs = np.concatenate((inputs[..., : -features.shape[2]], coded, features), axis=2)
     return Symbols(levels, *(np.ascontiguousarray(a.transpose(2, 0, 1), np.int32) for a in (hyper, latents, means16)))
 
 
-def _tell(watch: Watch, rows: Ints, symbols: Ints, blocks: tuple[Ints, Ints]) -> None:
+def _tell(on_symbols: OnSymbols, rows: Ints, symbols: Ints, blocks: tuple[Ints, Ints]) -> None:
     """Tell of rows and symbols (..., C) of blocks (...), those that are coded."""
     coded = rows > 0
     channels = [np.broadcast_to(b[..., None], rows.shape)[coded] for b in blocks]
-    watch(rows[coded], symbols[coded], (channels[0], channels[1]))
+    on_symbols(rows[coded], symbols[coded], (channels[0], channels[1]))
 
 
 def _checkerboard(height: int, width: int) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from gancodec.container.spec import CODEC_WU2019
+
+STRIDE = 8  # pixels per site of omega
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Wu2019Config:
         Filters of the first layer at each scale.
     """
 
+    codec: ClassVar[int] = CODEC_WU2019
     name: str
     id: int
     channels: int = 16
@@ -55,3 +61,5 @@ _WU2019_TINY = Wu2019Config(
     generator_blocks=2,
     discriminator_width=4,
 )
+
+MODELS = (_WU2019, _WU2019_SMALL, _WU2019_TINY)

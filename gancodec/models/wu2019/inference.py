@@ -9,32 +9,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gancodec.models.inference import Generate, Network
-from gancodec.models.layers import Origin
-from gancodec.models.registry import MODELS
-from gancodec.models.wu2019.codec import STRIDE
-from gancodec.models.wu2019.config import Wu2019Config
+from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
+from gancodec.models.registry import config_as
+from gancodec.models.wu2019.config import STRIDE, Wu2019Config
 from gancodec.models.wu2019.network import Wu2019Model, standardise
 from gancodec.tiling import Progress, Tile
 from gancodec.types import Geometry
 from gancodec.weights import Weights
 
 
-class Wu2019Network(Network):
-    """Encoder, masker and generator of `models.wu2019`, batch normalisation folded into the convolutions before it."""
+class Wu2019Network(Network[Wu2019Model]):
+    """Encoder, masker and generator of `models.wu2019.network`, batch normalisation folded into the convolutions before
+    it."""
 
     encoder_halo = 128  # more than the reach of the encoder, 58 pixels, and of the masker, 6 sites, together
     generator_halo = 320  # more than its reach, 32 sites and 14 pixels
 
     def architecture(self, weights: Weights) -> Wu2019Model:
         """The model."""
-        config = MODELS[weights.info.name]
-        assert isinstance(config, Wu2019Config)  # for the type checker: see `build`
-        return Wu2019Model(config)
+        return Wu2019Model(config_as(weights.info.name, Wu2019Config))
 
-    def prepared(self, model: nn.Module) -> nn.Module:
+    def prepared(self, model: Wu2019Model) -> Wu2019Model:
         """Without batch normalisation, which is a scale and a shift by now."""
-        return folded(model)
+        fold(model)
+        return model
 
     def _analyse(
         self, rgb: NDArray[np.uint8], tiles: list[Tile], geometry: Geometry, progress: Progress | None
@@ -54,21 +52,31 @@ class Wu2019Network(Network):
     def _generator(self, realism: float, reduce: int = 1) -> Generate:
         """The only generator there is; what it makes is averaged for a smaller picture."""
 
-        def generate(latent: Tensor, level: Tensor, origin: Origin) -> Tensor:
-            picture: Tensor = self.model.generator(latent)
+        def generate(planes: tuple[Tensor, ...], place: tuple[int, int]) -> Tensor:
+            picture: Tensor = self.model.generator(*planes)
             return F.avg_pool2d(picture, reduce) if reduce > 1 else picture
 
         return generate
 
+    def graphs(self, realism: float) -> tuple[Graph, ...]:
+        """Encoder and generator; see `Network.graphs`.
 
-def folded(module: nn.Module) -> nn.Module:
-    """Fold every batch normalisation that follows a convolution in a sequence into it; returns the module."""
+        ``rgb`` to ``omega`` (B, K, H/8, W/8) and ``importance`` (B, H/8, W/8); ``latent`` (B, K, H/8, W/8), which is z,
+        to ``picture``.
+        """
+        latent = Port("latent", self.model.config.channels, STRIDE)
+        return (
+            Graph("encoder", Analyser(self.model), (Port("rgb", 3, 1),), ("omega", "importance")),
+            Graph("generator", self.model.generator, (latent,), ("picture",)),
+        )
+
+
+def fold(module: nn.Module) -> None:
+    """Fold every batch normalisation that follows a convolution in a sequence into it."""
     for child in module.children():
-        folded(child)
+        fold(child)
     if isinstance(module, nn.Sequential):
         for i, (layer, after) in enumerate(zip(module, list(module)[1:], strict=False)):
-            if isinstance(after, nn.BatchNorm2d):
-                assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)  # for the type checker: nothing else is there
+            if isinstance(after, nn.BatchNorm2d) and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 module[i] = fuse_conv_bn_eval(layer, after, transpose=isinstance(layer, nn.ConvTranspose2d))
                 module[i + 1] = nn.Identity()
-    return module

@@ -9,33 +9,35 @@ Legend: K channels, h w grid at 1/8, N sites that are still on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.entropy.coder import Coder
+from gancodec.entropy.coder import Coder, Ints, OnSymbols
 from gancodec.entropy.tables import Tables, entropy_hash
 from gancodec.errors import CorruptFile, CorruptTable
-from gancodec.models.gic1.integers import Ints
-from gancodec.types import IntArray
+from gancodec.models.wu2019.config import STRIDE
+from gancodec.types import IntArray, Plane
 
 END = 0  # the termination code; as the likeliest symbol of most rows it is the one that Huffman codes by runs
 SYMBOLS = np.array([-2, -1, 1, 2])  # of the values 0 .. 3
 NEIGHBOURS = 5  # contexts by how many of the eight sites around are still on
 CONTEXTS = NEIGHBOURS * len(SYMBOLS)
 
-# Told of table rows (N,) and symbols (N,) as they are coded, with the sites (y, x), each (N,), that they belong to.
-Watch = Callable[[Ints, Ints, tuple[Ints, Ints]], None]
 
-
-class Planes(NamedTuple):
+class Symbols(NamedTuple):
     """z and where it is on: `depth` (h, w) int32, channels that are on (0 .. K); `z` (K, h, w) int32 in 0 .. 3, 0 in
     the others."""
 
     depth: IntArray
     z: IntArray
+
+    @property
+    def grids(self) -> tuple[Plane, ...]:
+        """The arrays, with their stride."""
+        return Plane(self.depth, STRIDE), Plane(self.z, STRIDE)
 
 
 class PlaneModel:
@@ -89,9 +91,9 @@ def walk(
     model: PlaneModel,
     shape: tuple[int, int],
     context: bool,
-    target: Planes | None,
-    watch: Watch | None = None,
-) -> Planes:
+    target: Symbols | None,
+    on_symbols: OnSymbols | None = None,
+) -> Symbols:
     """Code z in either direction.
 
     Parameters
@@ -101,14 +103,14 @@ def walk(
     shape : (h, w)
     context : bool
         Whether rows are chosen by what is known already, as the range coder has it.
-    target : Planes or None
+    target : Symbols or None
         None to read.
-    watch : callable, optional
+    on_symbols : callable, optional
         Told of every symbol.
 
     Returns
     -------
-    Planes
+    Symbols
         As the decoder has them. CorruptFile where the stream is damaged.
     """
     depth, on = np.zeros(shape, np.int32), np.ones(shape, bool)
@@ -121,9 +123,9 @@ def walk(
         symbols = coder.code(rows.astype(np.int32), wanted).astype(np.int64)
         if symbols.size and np.abs(symbols).max() > SYMBOLS[-1]:
             raise CorruptFile("a value that the quantiser cannot give")
-        if watch:
-            watch(rows, symbols, np.nonzero(on))  # type: ignore[arg-type]
+        if on_symbols:
+            on_symbols(rows, symbols, np.nonzero(on))  # type: ignore[arg-type]
         z[channel][on] = np.where(symbols > 0, symbols + 1, symbols + 2) * (symbols != END)
         on[on] = symbols != END
         depth[on] += 1
-    return Planes(depth, z)
+    return Symbols(depth, z)

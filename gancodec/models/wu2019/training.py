@@ -1,12 +1,6 @@
-"""The training of wu2019: the source paper's eqs. 5 to 7, in one stage.
-
-There is no rate in its loss: what a picture costs is decided by n, drawn for each batch, and by what eqs. 3 and 4
-leave of omega.
-"""
+"""What a run of wu2019 trains, eq. 5, and the tables of a trained model."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,28 +9,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec.entropy.tables import Arrays, fit_counts
-from gancodec.models.recipe import Recipe
-from gancodec.models.registry import MODELS
 from gancodec.models.training import Networks
 from gancodec.models.wu2019.config import Wu2019Config
 from gancodec.models.wu2019.network import SCALES, Discriminator, Wu2019Model
 from gancodec.models.wu2019.symbols import SYMBOLS, row_count
-
-STATISTICS_UNTIL = 0.5  # of the run, when the rate falls
 
 
 class Wu2019Trained(Networks):
     """wu2019: model and, but for the ablation without it, discriminator."""
 
     coders, stretched = ("range", "huffman"), False  # n is the paper's
+    model: Wu2019Model
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, config: Wu2019Config, adversarial: bool) -> None:
         super().__init__()
-        config = MODELS[recipe.model]
-        assert isinstance(config, Wu2019Config)  # for the type checker: see `networks`
         self.model = Wu2019Model(config)
-        self.discriminator = Discriminator(config) if recipe.adversarial else None
-        self.prepare(recipe)
+        self.discriminator = Discriminator(config) if adversarial else None
 
     def integers(self) -> Arrays:
         """K and even tables."""
@@ -45,39 +33,6 @@ class Wu2019Trained(Networks):
     def tables(self, histograms: list[NDArray[np.float64]]) -> Arrays:
         """K and the tables of the histograms."""
         return plane_tables(self.model.config.channels, histograms)
-
-
-class Wu2019Parts(NamedTuple):
-    """The scalar to minimise and its parts.
-
-    loss : generator's and discriminator's together; mse : in 8-bit units; adversarial : eq. 5's second term, as the
-    generator has it; discriminator : what the discriminator minimises; on : share of omega that eq. 3 leaves on; n :
-    what was drawn.
-    """
-
-    loss: Tensor
-    mse: Tensor
-    adversarial: Tensor
-    discriminator: Tensor
-    on: Tensor
-    n: Tensor
-
-
-def wu2019(net: Wu2019Trained, x: Tensor, recipe: Recipe, progress: float, bf16: bool) -> Wu2019Parts:
-    """Eq. 7 for crops x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over.
-
-    The MSE of eq. 6 is in 8-bit units.
-    """
-    kind = x.device.type
-    hold_statistics(net.model, progress >= STATISTICS_UNTIL)
-    low, high = recipe.n_range
-    n = low + (high - low) * torch.rand(()).item()
-    with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-        decoded, matrix = net.model(x, n)
-        fooled, judged = _play(net, decoded, x)
-    squared = (decoded - x).square().mean() * 255**2
-    loss = recipe.kappa * squared + recipe.adversarial * (fooled + judged)
-    return Wu2019Parts(loss, squared, fooled, judged, matrix.mean(), torch.tensor(n))
 
 
 def hold_statistics(model: nn.Module, hold: bool) -> None:
@@ -100,7 +55,7 @@ def log_of(scores: list[Tensor], real: bool) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def _play(net: Wu2019Trained, decoded: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def play(net: Wu2019Trained, decoded: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Eq. 5 as the generator minimises it, through a discriminator that is held, and as the discriminator maximises
     it (with the sign turned); zeros without one."""
     discriminator = net.discriminator
@@ -115,7 +70,7 @@ def _play(net: Wu2019Trained, decoded: Tensor, x: Tensor) -> tuple[Tensor, Tenso
 
 
 def plane_tables(channels: int, histograms: list[NDArray[np.float64]] | None = None, strength: float = 16.0) -> Arrays:
-    """Integer arrays of `entropy.planes.PlaneModel`: even priors worth `strength` symbols, and what was coded."""
+    """Integer arrays of `symbols.PlaneModel`: even priors worth `strength` symbols, and what was coded."""
     radius = int(SYMBOLS[-1])
     counts = [fit_counts(np.array([1.0, 1.0]))]  # of the row that is not used
     for row in range(1, row_count(channels)):

@@ -1,44 +1,13 @@
-"""Stage S3: the natural end of realism, trained against a discriminator. Everything that a file depends on is frozen.
-
-Generator and discriminator take their steps together, from one backward pass: the scores that reach the generator come
-from a discriminator whose parameters are held, so neither gets the other's gradient.
-"""
+"""The game of generator and discriminator, and what else the natural end is trained with."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gancodec.models.gic1.discriminator import WEIGHTS, Discriminator
-from gancodec.models.gic1.training.losses import coded_latents, random_levels
-from gancodec.models.gic1.training.networks import Trained
 from gancodec.models.layers import NOISE_PERIOD
-from gancodec.models.levels import LEVELS
-from gancodec.models.losses import box_ms_ssim
-from gancodec.models.recipe import LAMBDA_CENTRE, Recipe
-from gancodec.train.perceptual import FeatureNetwork
-
-
-class AdversarialParts(NamedTuple):
-    """The scalar to minimise and its parts, means over the batch.
-
-    loss : generator's and discriminator's together; distortion : lambda * D; perceptual : distance of the features;
-    adversarial, discriminator : the two sides of the game; grid : detail that repeats with the generator's last grid;
-    realism : beta that was drawn.
-    """
-
-    loss: Tensor
-    distortion: Tensor
-    perceptual: Tensor
-    adversarial: Tensor
-    discriminator: Tensor
-    grid: Tensor
-    mse: Tensor
-    ms_ssim: Tensor
-    realism: Tensor
 
 
 def least_squares(scores: Tensor, real: bool) -> Tensor:
@@ -102,36 +71,7 @@ def grid_pattern(decoded: Tensor) -> Tensor:
     return total
 
 
-def adversarial(
-    net: Trained, perceptual: FeatureNetwork, x: Tensor, recipe: Recipe, ramp: float, bf16: bool
-) -> AdversarialParts:
-    """lambda * D + beta * (perceptual + ramp * adversarial), and the discriminator's own loss.
-
-    x : (B, 3, H, W) in [0, 1]; `ramp` in [0, 1] lets the discriminator learn before the generator listens to it.
-    """
-    kind, model, discriminator = x.device.type, net.model, net.discriminator
-    assert discriminator is not None  # for the type checker: recipes of this stage have one
-    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=bf16):
-        analysis = model.analyse(x)
-        level, _ = random_levels(analysis.importance)
-    with torch.no_grad():
-        latents, _ = coded_latents(model, net.context, analysis, level, quantised=True)
-    realism = draw_realism()
-    with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-        decoded = as_picture(model.generate(latents, level, realism, draw_origin()).float())
-        distance = perceptual(decoded, x).mean()
-        fooled, judged = _play(discriminator, decoded, x, latents, level / (LEVELS - 1), recipe.gan)
-    squared = (decoded - x).square().mean() * 255**2
-    ms_ssim = box_ms_ssim(decoded, x, torch.ones_like(level)).mean()
-    distortion = LAMBDA_CENTRE * (recipe.mse * squared + recipe.ms_ssim * (1 - ms_ssim))
-    grid = grid_pattern(decoded)
-    natural = recipe.perceptual * distance + recipe.adversarial * ramp * fooled + recipe.grid * grid
-    loss = distortion + realism * natural + judged
-    beta = torch.tensor(realism)
-    return AdversarialParts(loss, distortion, distance, fooled, judged, grid, squared, ms_ssim, beta)
-
-
-def _play(
+def play(
     discriminator: Discriminator, decoded: Tensor, x: Tensor, latents: Tensor, level: Tensor, gan: str
 ) -> tuple[Tensor, Tensor]:
     """Loss of the generator, through a discriminator that is held, and loss of the discriminator."""

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from gancodec.entropy.logistic import SCALE_MIN, SCALE_STEP, SCALES, logistic_tables
 from gancodec.entropy.tables import Arrays
+from gancodec.models.gic1.config import FRACTION_BITS, GAIN_BITS, WEIGHT_LIMIT
 from gancodec.models.gic1.context import ContextNetwork, GroupContext
-from gancodec.models.gic1.integers import GAIN_BITS
 from gancodec.models.gic1.network import Gains, TunableModel
-from gancodec.models.gic1.quantise import ACTIVATION_BITS, WEIGHT_LIMIT, weight_exponents
+from gancodec.models.gic1.quantise import weight_exponents
 from gancodec.models.layers import interpolate_rows
 from gancodec.models.levels import LEVELS, SUBLEVELS
 
 
 @torch.no_grad()
 def freeze_entropy(model: TunableModel, context: ContextNetwork) -> Arrays:
-    """Integer arrays of `entropy.context.EntropyModel`, with plain logistic frequency tables for now."""
+    """Integer arrays of `models.gic1.integers.EntropyModel`, with plain logistic frequency tables for now."""
     config = model.config
     arrays: Arrays = {
         "groups": np.array([len(config.groups)], np.int32),
@@ -54,7 +54,7 @@ def _integer_weight(weight: Tensor, exponents: Tensor) -> NDArray[np.int8]:
 
 
 def _at_accumulator(values: Tensor, exponents: Tensor) -> NDArray[np.int32]:
-    return torch.round(values.double() * torch.exp2(exponents.double() + ACTIVATION_BITS)).to(torch.int32).numpy()
+    return torch.round(values.double() * torch.exp2(exponents.double() + FRACTION_BITS)).to(torch.int32).numpy()
 
 
 def _layer_arrays(name: str, layer: nn.Conv2d, exponents: Tensor | None = None) -> Arrays:

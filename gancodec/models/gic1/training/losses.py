@@ -1,8 +1,6 @@
-"""Losses as pure functions that return named parts."""
+"""What the objectives share: levels to train on, and what a decoder gets at them."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +8,9 @@ from torch import Tensor
 
 from gancodec.models.gic1.context import ContextNetwork
 from gancodec.models.gic1.network import Analysis, TunableModel
-from gancodec.models.levels import LEVELS, N_LIMIT
-from gancodec.models.losses import box_ms_ssim
-from gancodec.models.recipe import BALANCE, LAMBDA_CENTRE, LAMBDA_SLOPE, Recipe
-
-
-class Parts(NamedTuple):
-    """Mean loss (a scalar to minimise) and its parts, each a mean over the batch."""
-
-    loss: Tensor
-    bpp: Tensor
-    mse: Tensor
-    ms_ssim: Tensor
+from gancodec.models.levels import LEVELS, N_LIMIT, logit_to_level
+from gancodec.models.losses import distortion_weight
+from gancodec.types import SITES
 
 
 def random_levels(importance: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,14 +28,14 @@ def random_levels(importance: Tensor) -> tuple[Tensor, Tensor]:
     smooth = F.avg_pool2d(noise, 3, 1).squeeze(1) * 3 * torch.rand(batch, 1, 1, device=importance.device)
     followed = (torch.arange(batch, device=importance.device) < (batch + 1) // 2)[:, None, None]
     logits = logit + torch.where(followed, importance, smooth)
-    level = ((logits / N_LIMIT + 1) / 2 * (LEVELS - 1)).clamp(0, LEVELS - 1)
-    weight = LAMBDA_CENTRE * torch.exp(LAMBDA_SLOPE * torch.where(followed, logit, logits.clamp(-N_LIMIT, N_LIMIT)))
+    level = logit_to_level(logits).clamp(0, LEVELS - 1)
+    weight = distortion_weight(torch.where(followed, logit, logits.clamp(-N_LIMIT, N_LIMIT)))
     return level, weight.detach()
 
 
 def per_site(rows: Tensor) -> Tensor:
     """Per-block rows (B, hb, wb, C) to sites (B, C, h, w)."""
-    return rows.permute(0, 3, 1, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    return rows.permute(0, 3, 1, 2).repeat_interleave(SITES, 2).repeat_interleave(SITES, 3)
 
 
 def coded_latents(
@@ -59,24 +48,3 @@ def coded_latents(
     hyper, hyper_bits = context.code_hyper(analysis.hyper, hyper_gain, quantised)
     coded = context(analysis.omega * log_gain.exp(), log_gain, active, hyper, level, quantised)
     return coded.latents * torch.exp(-log_gain) * active, coded.bits + hyper_bits
-
-
-def rate_distortion(model: TunableModel, context: ContextNetwork, x: Tensor, recipe: Recipe, bf16: bool) -> Parts:
-    """R + lambda * D of crops x (B, 3, H, W) in [0, 1], at random n and levels (S1), with true symbols in S2."""
-    kind = x.device.type
-    with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-        analysis = model.analyse(x)
-    level, weight = random_levels(analysis.importance)
-    latents, bits = coded_latents(model, context, analysis, level, recipe.quantised)
-    with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-        decoded = model.generator(latents, level)
-    decoded = decoded.float()
-
-    bpp = bits / (x.shape[2] * x.shape[3])
-    pixels = weight[:, None].repeat_interleave(64, 2).repeat_interleave(64, 3)
-    mean_weight = weight.mean((1, 2))
-    squared = (decoded - x).square() * 255**2
-    ms_ssim = box_ms_ssim(decoded.clamp(0, 1), x, weight)
-    distortion = recipe.mse * (squared * pixels).mean((1, 2, 3)) + recipe.ms_ssim * mean_weight * (1 - ms_ssim)
-    balance = (mean_weight / LAMBDA_CENTRE) ** BALANCE
-    return Parts(((bpp + distortion) * balance).mean(), bpp.mean(), squared.mean(), ms_ssim.mean())

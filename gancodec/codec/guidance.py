@@ -1,41 +1,29 @@
-"""Where the bits should go: maps of what the user, a saliency method or a detector asks for, and the bias that they
-give the importance of each block."""
+"""Where the bits should go: maps of what the user, a saliency method or a detector asks for."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.codec.options import FROM_FILE, AnyBox, Box, EncodeOptions
+from gancodec.codec.options import FROM_FILE
 from gancodec.errors import GicError, UsageError
+from gancodec.models.guidance import Guidance
+from gancodec.options import AnyBox, Box, EncodeOptions
 from gancodec.saliency import protection_map, saliency_map
-from gancodec.types import BLOCK, FloatArray
+from gancodec.types import FloatArray
 
 if TYPE_CHECKING:
     from PIL import Image
 
-PROTECT_STRENGTH = 1.5  # logit units of a protected block over the others; docs/results/protect.md has the measurement
-REGION_STRENGTH = 2.0  # of a white block over a black one, at strength 1; docs/saliency.md
-SALIENCY_STRENGTH = 0.25  # of one standard deviation of the saliency of blocks, at strength 1; docs/saliency.md
-LEAST_SPREAD = 0.02  # standard deviation of block saliency that counts in full: flat maps say nothing
-FULL_SHARE = 0.1  # of a block's area that has it protected in full: a line of small letters across it
 GRAYS = 255
 
 
-class Wishes(NamedTuple):
-    """Maps (H, W) float32 in [0, 1] of what was asked for; None where it was not."""
-
-    saliency: FloatArray | None
-    region: FloatArray | None
-    protection: FloatArray | None
-
-
-def wishes(rgb: NDArray[np.uint8], options: EncodeOptions) -> Wishes:
+def guidance_of(rgb: NDArray[np.uint8], options: EncodeOptions) -> Guidance:
     """Compute or read the maps that `options` ask for; at strength 0, those of `protect` alone.
 
     Parameters
@@ -55,17 +43,17 @@ def wishes(rgb: NDArray[np.uint8], options: EncodeOptions) -> Wishes:
     """
     protection = protection_map(rgb, options.protect) if options.protect else None
     if not options.saliency_strength:
-        return Wishes(None, None, protection)
+        return Guidance(protection=protection)
     saliency = None if options.saliency is None else saliency_of(rgb, options)
     region = None if options.roi is None else read_map(options.roi, rgb.shape[:2], options.max_pixels)
     if options.roi_boxes:
         region = painted(np.zeros(rgb.shape[:2], np.float32) if region is None else region, options.roi_boxes)
-    return Wishes(saliency, region, protection)
+    return Guidance(saliency, region, protection, options.saliency_strength)
 
 
 def saliency_of(rgb: NDArray[np.uint8], options: EncodeOptions) -> FloatArray:
     """The saliency map (H, W) that `options` name, in the steps of a gray picture: saved and read, it gives the very
-    same file. Raises as `wishes` does."""
+    same file. Raises as `guidance_of` does."""
     source = options.saliency
     if source is None:
         raise UsageError("no saliency is asked for")
@@ -74,40 +62,6 @@ def saliency_of(rgb: NDArray[np.uint8], options: EncodeOptions) -> FloatArray:
     if source.startswith(FROM_FILE):
         return read_map(source.removeprefix(FROM_FILE), rgb.shape[:2], options.max_pixels)
     return from_gray(to_gray(saliency_map(rgb, source, options.saliency_model)))
-
-
-def biased(importance: FloatArray, asked: Wishes, strength: float = 1.0, side: int = BLOCK) -> FloatArray:
-    """Importance with wished blocks raised over the others, its mean kept so that n still means about the same rate.
-
-    Parameters
-    ----------
-    importance : (hb, wb) float32
-        In logit units, as the masker gives it.
-    asked : Wishes
-    strength : float
-        Scales saliency and regions.
-    side : int
-        Of the blocks, in pixels.
-
-    Returns
-    -------
-    (hb, wb) float32
-        Equal to `importance` where nothing is asked for, and where everything is wished alike.
-    """
-    bias = np.zeros(importance.shape)
-    if asked.protection is not None:
-        bias += PROTECT_STRENGTH * _covered(asked.protection, importance.shape, side)
-    if asked.region is not None:
-        # A region that reaches into a block needs that block.
-        bias += (
-            strength * REGION_STRENGTH * _by_block(asked.region, importance.shape, side, lambda pixels: pixels.max(1))
-        )
-    if asked.saliency is not None:
-        bias += strength * SALIENCY_STRENGTH * _standardised(asked.saliency, importance.shape, side)
-    if not bias.any():
-        return importance
-    result: FloatArray = (importance + (bias - bias.mean())).astype(np.float32)
-    return result
 
 
 def to_gray(values: FloatArray) -> NDArray[np.uint8]:
@@ -156,34 +110,4 @@ def painted(region: FloatArray, boxes: Iterable[AnyBox]) -> FloatArray:
         if left >= width or top >= height:
             raise UsageError(f"region {box} lies outside of the picture, which is {width}x{height}")
         result[top : top + down, left : left + across] = box.level
-    return result
-
-
-def _standardised(values: FloatArray, blocks: tuple[int, ...], side: int) -> NDArray[np.float64]:
-    """Map (H, W) to its mean in each block (hb, wb), with mean 0 and standard deviation (at most) 1."""
-    means = _by_block(values, blocks, side, lambda pixels: pixels.mean(1))
-    result: NDArray[np.float64] = (means - means.mean()) / max(float(means.std()), LEAST_SPREAD)
-    return result
-
-
-def _covered(values: FloatArray, blocks: tuple[int, ...], side: int) -> NDArray[np.float64]:
-    """Map (H, W) to its mean in each block (hb, wb), full from FULL_SHARE on."""
-    return np.minimum(_by_block(values, blocks, side, lambda pixels: pixels.mean(1)) / FULL_SHARE, 1)
-
-
-def _by_block(
-    values: FloatArray,
-    blocks: tuple[int, ...],
-    side: int,
-    value_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> NDArray[np.float64]:
-    """What `value_of` makes of the pixels (wb, side**2) of each row of blocks; edges repeated as the encoder pads
-    them."""
-    result = np.empty(blocks)
-    last = values.shape[0] - 1
-    for row in range(blocks[0]):  # one at a time: a copy of the whole map would be larger than the picture
-        rows = np.minimum(np.arange(row * side, (row + 1) * side), last)
-        strip = values[rows].astype(np.float64)
-        padded = np.pad(strip, ((0, 0), (0, blocks[1] * side - strip.shape[1])), mode="edge")
-        result[row] = value_of(padded.reshape(side, blocks[1], side).swapaxes(0, 1).reshape(blocks[1], side**2))
     return result
