@@ -15,7 +15,7 @@ import gancodec
 PACKAGE = Path(__file__).parent.parent / "gancodec"
 
 LAYERS = [
-    {"", "errors", "types", "atomic", "colour", "exif"},  # "" is gancodec/__init__.py
+    {"", "errors", "types", "atomic", "colour", "exif", "workers"},  # "" is gancodec/__init__.py
     {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics"},
     {"codec"},
     {"train", "evaluate", "batch", "pillow_plugin"},
@@ -37,6 +37,7 @@ TORCH_FREE = {
     "metrics",
     "saliency",
     "atomic",
+    "workers",
 }
 # Saliency by networks: torch is there, but nobody else should wait for it.
 TORCH_LATE = {f"gancodec.saliency.{name}" for name in ("networks", "gradcam", "sam2", "segment")}
