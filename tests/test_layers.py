@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "gancodec"
 
 LAYERS = [
     {"", "errors", "types", "atomic", "colour", "exif", "workers"},  # "" is gancodec/__init__.py
-    {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics"},
+    {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics", "features"},
     {"codec"},
     {"train", "evaluate", "batch", "pillow_plugin"},
     {"cli"},

@@ -13,11 +13,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gancodec.codec.network import Source
+from gancodec.features import SMALL_VGG19, SQUEEZE_TAPS
 from gancodec.models.config import MODELS
 from gancodec.tiling import Area
 from gancodec.train.data import HELD_OUT
 from gancodec.train.freeze import freeze
-from gancodec.train.perceptual import Squeeze, Vgg19
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import Trained, Wu2019Trained
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
@@ -98,7 +98,7 @@ def write_backbones(folder: Path) -> Path:
     """Feature networks with random weights and few channels, under the names that recipes know; returns `folder`."""
     generator = torch.Generator().manual_seed(11)
     save_file(_random(_vgg_shapes(), generator), folder / "vgg19_16x.safetensors")
-    heads = {f"lin{i}.weight": torch.rand(4, generator=generator) for i in range(len(Squeeze.TAPS))}
+    heads = {f"lin{i}.weight": torch.rand(4, generator=generator) for i in range(len(SQUEEZE_TAPS))}
     save_file(_random(_squeeze_shapes(), generator) | heads, folder / "lpips_squeeze.safetensors")
     return folder
 
@@ -114,7 +114,7 @@ def _random(shapes: dict[str, tuple[int, int, int]], generator: torch.Generator)
 
 
 def _vgg_shapes() -> dict[str, tuple[int, int, int]]:
-    names = [name for stage in Vgg19.STAGES for name in stage]
+    names = [name for stage in SMALL_VGG19 for name in stage]
     return {"conv0": (3, 3, 1)} | {name: (4, 4 if i else 3, 3) for i, name in enumerate(names)}
 
 

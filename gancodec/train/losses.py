@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gancodec.metrics import MS_SSIM_WEIGHTS
 from gancodec.models.config import LEVELS, N_LIMIT
 from gancodec.models.context import ContextNetwork
 from gancodec.models.tunable import Analysis, TunableModel
 from gancodec.train.recipes import BALANCE, LAMBDA_CENTRE, LAMBDA_SLOPE, Recipe
 
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 BOX = 8
 
 
