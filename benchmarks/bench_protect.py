@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gancodec import metrics, weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, priority
 from gancodec.evaluate import codecs
-from gancodec.evaluate.tables import plain_markdown
+from gancodec.evaluate.report.tables import plain_markdown
 from gancodec.saliency import protection_map
 from gancodec.types import FloatArray, Picture
 

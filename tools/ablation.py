@@ -24,9 +24,9 @@ from gancodec import container, imageio, metrics, weights
 from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with, realism_of
 from gancodec.codec.base import Codec
 from gancodec.codec.tunable import TunableCodec
-from gancodec.evaluate import plots
 from gancodec.evaluate.curves import Curve, bd_rate, curve_of
-from gancodec.evaluate.quality import decibel
+from gancodec.evaluate.metrics.quality import decibel
+from gancodec.evaluate.report import plots
 from gancodec.train.data import Crops
 from gancodec.train.freeze import freeze
 from gancodec.train.recipes import RECIPES

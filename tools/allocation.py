@@ -22,8 +22,8 @@ from gancodec import container, imageio, weights
 from gancodec.codec.api import EncodeOptions, decode_with, encode_with
 from gancodec.codec.tunable import Analysis, TunableCodec
 from gancodec.codec.view import Progress
-from gancodec.evaluate.distribution import distances, extractor
-from gancodec.evaluate.quality import Meter
+from gancodec.evaluate.metrics.distribution import distances, extractor
+from gancodec.evaluate.metrics.quality import Meter
 from gancodec.saliency import saliency_map
 from gancodec.types import BLOCK, FloatArray, Picture
 

@@ -30,9 +30,9 @@ from gancodec.codec.wu2019 import Wu2019Codec
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
 from gancodec.entropy.planes import PlaneModel, Planes, walk
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
-from gancodec.evaluate import plots
 from gancodec.evaluate.curves import Curve, at_rate, curve_of
-from gancodec.evaluate.quality import decibel
+from gancodec.evaluate.metrics.quality import decibel
+from gancodec.evaluate.report import plots
 from gancodec.train.data import Crops
 from gancodec.train.export import plane_tables
 from gancodec.train.freeze import HistogramCoder

@@ -64,7 +64,7 @@ def tune_curve(
 
 
 def _write(measured: Measured, record: dict[str, object], out: Path) -> None:
-    from gancodec.evaluate import plots
+    from gancodec.evaluate.report import plots
 
     figure = plots.tunability(measured.ns, measured.bpp, measured.line())
     out.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,9 @@ import numpy as np
 
 from gancodec import imageio
 from gancodec.errors import GicError, UnreadablePicture
-from gancodec.evaluate import codecs, groups, speed
+from gancodec.evaluate import codecs, speed
 from gancodec.evaluate.job import Job, Plan, Source, keys, meter_of, run, warm
+from gancodec.evaluate.metrics import groups
 from gancodec.evaluate.rows import Log, Row, key_of
 from gancodec.workers import Dead, Pool, share
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from torch import Tensor
 
 from gancodec import imageio
-from gancodec.evaluate import backbones, codecs
-from gancodec.evaluate.distribution import SIDES, Extractor, distances, extractor
+from gancodec.evaluate import codecs
 from gancodec.evaluate.job import Plan
+from gancodec.evaluate.metrics import backbones
+from gancodec.evaluate.metrics.distribution import SIDES, Extractor, distances, extractor
 
 LEAST_PATCHES = 2  # a covariance needs two
 

@@ -14,8 +14,8 @@ from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_pi
 from gancodec.codec.priority import Wishes, wishes
 from gancodec.container.spec import CELL
 from gancodec.errors import GicError
-from gancodec.evaluate import maps
-from gancodec.evaluate.plots import png
+from gancodec.evaluate.inspect import maps
+from gancodec.evaluate.report.plots import png
 from gancodec.models.config import SUBLEVELS
 from gancodec.types import Picture
 
