@@ -17,7 +17,7 @@ from gancodec.codec import read_allocation
 from gancodec.container import MAX_PIXELS
 from gancodec.errors import GicError
 from gancodec.evaluate import codecs
-from gancodec.evaluate.codecs import Codec, Coded, Pixels, Session
+from gancodec.evaluate.contract import Codec, Coded, Pixels, Session
 from gancodec.evaluate.metrics.quality import Meter
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.rows import RATE, Point, Row, key_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gancodec import __version__
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
 from gancodec.codec.options import N_BOUNDS
-from gancodec.evaluate.codecs import Coded, Pixels
+from gancodec.evaluate.contract import Coded, Pixels
 from gancodec.evaluate.match import TOLERANCE
 from gancodec.types import Picture
 from gancodec.weights import ModelInfo

@@ -166,11 +166,19 @@ def _sets(
                 work.append((key, plan, name, realism, pairs))
     progress.stage("sets of patches", len(work) if groups.fingerprint(plan.backbones) else 0)
     if groups.fingerprint(plan.backbones):
-        for key, figures in _results(pool, groups.measure, work):
+        for key, figures in _results(pool, _set_figures, work):
             log.add([{"key": key, "figures": figures}])
             progress.step()
     found = {place: log.figures(key) for place, key in order.items()}
     return {place: figures for place, figures in found.items() if figures is not None}
+
+
+def _set_figures(
+    key: str, plan: Plan, name: str, realism: float, pairs: Sequence[tuple[str, str]]
+) -> tuple[str, dict[str, float]]:
+    """In a worker: figures of a set of (original, coded file) paths; with `key` back."""
+    codec = codecs.get(name, plan.device, realism)
+    return key, groups.measure(plan.backbones, pairs, codec.decode, plan.max_pixels)
 
 
 def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.Figures]:

@@ -15,7 +15,6 @@ from gancodec.codec.priority import Wishes, wishes
 from gancodec.container.spec import CELL
 from gancodec.errors import GicError
 from gancodec.evaluate.inspect import maps
-from gancodec.evaluate.report.plots import png
 from gancodec.models.config import SUBLEVELS
 from gancodec.types import Picture
 
@@ -118,7 +117,7 @@ def write(look: Look, folder: Path) -> list[Path]:
     noted = io.BytesIO()
     imageio.save(Picture(look.panels["decoded"].pixels, comment=look.comment), noted, "png")
     files["decoded.png"] = noted.getvalue()
-    files[SHEET] = png(maps.sheet(look.panels), 130)
+    files[SHEET] = maps.png(maps.sheet(look.panels), 130)
     for name, data in files.items():
         atomic.replace(folder / name, data)
     return [folder / name for name in files]

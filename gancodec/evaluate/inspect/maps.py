@@ -103,6 +103,13 @@ def sheet(panels: Mapping[str, Panel]) -> Figure:
     return figure
 
 
+def png(figure: Figure, dpi: int = 120) -> bytes:
+    """The figure as a PNG file."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=dpi)
+    return data.getvalue()
+
+
 def encoded(pixels: Pixels, format: str = "PNG") -> bytes:
     """Pixels as a PNG or, where it can hold them, a lossless WebP file."""
     if max(pixels.shape[:2]) > WEBP_SIDE:

@@ -113,10 +113,10 @@ def draw(context: Context) -> Drawn:
         label = tables.column_of(name).label
         figure = plots.rate_distortion(context.curves, context.published, name, label)
         if figure is not None:
-            found[f"rd-{slug(name)}"] = (f"{label} over rate", plots.svg(figure), plots.png(figure))
+            found[f"rd-{slug(name)}"] = (f"{label} over rate", plots.svg(figure), maps.png(figure))
     figure = plots.speeds(tables.speed(context.outcome))
     if figure is not None:
-        found["speed"] = ("Speed", plots.svg(figure), plots.png(figure))
+        found["speed"] = ("Speed", plots.svg(figure), maps.png(figure))
     return found
 
 

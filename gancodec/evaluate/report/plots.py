@@ -44,13 +44,6 @@ def svg(figure: Figure) -> str:
     return whole[whole.index("<svg") :]
 
 
-def png(figure: Figure, dpi: int = 120) -> bytes:
-    """The figure as a PNG file."""
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=dpi)
-    return data.getvalue()
-
-
 def rate_distortion(measured: Sequence[Curve], published: Sequence[Curve], metric: str, label: str) -> Figure | None:
     """Quality over log rate, one line a codec; anchors are gray and dashed. None where no curve has the metric."""
     shown = [c for c in measured if metric in c.figures]
