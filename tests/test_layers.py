@@ -217,7 +217,7 @@ def test_a_violation_is_found(module: str, source: str, word: str) -> None:
         pytest.param(
             "gancodec.evaluate.metrics.backbones",
             "import torch\ntorch.load('x', weights_only=True)",
-            id="gancodec.evaluate.backbones-import torch\\ntorch.load('x', weights_only=True)",
+            id="gancodec.evaluate.backbones-import torch\ntorch.load('x', weights_only=True)",
         ),
     ],
 )
