@@ -24,7 +24,7 @@ from gancodec import metrics, weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
 from gancodec.codec import guidance as priority
 from gancodec.evaluate import codecs
-from gancodec.evaluate.tables import plain_markdown
+from gancodec.evaluate.report.tables import plain_markdown
 from gancodec.saliency import protection_map
 from gancodec.types import FloatArray, Picture
 

@@ -69,7 +69,10 @@ class MissingExtra(GicError):
     exit_code = 4
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional package: pip install 'gancodec[{extra}]'")
+        super().__init__(what, extra)  # both, as an error that a worker raises is made anew from its arguments
+
+    def __str__(self) -> str:
+        return "{} needs an optional package: pip install 'gancodec[{}]'".format(*self.args)
 
 
 class TargetMissed(GicError):

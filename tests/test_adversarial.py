@@ -256,7 +256,7 @@ def test_feature_distances(backbones: Path, name: str) -> None:
 @pytest.mark.skipif(not BACKBONES.is_dir(), reason="feature networks are not in ../shared/backbones")
 def test_squeeze_in_the_loss_is_the_lpips_of_the_metrics() -> None:
     pytest.importorskip("torchmetrics")
-    from gancodec.evaluate.backbones import Lpips
+    from gancodec.evaluate.metrics.backbones import Lpips
 
     a, b = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     metric = Lpips("squeeze", BACKBONES / "lpips_squeeze.safetensors")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gancodec import workers
 from gancodec.batch import job, local, manifest
 from gancodec.batch.files import Job, Saving
 from gancodec.batch.job import Task
@@ -187,13 +188,13 @@ def test_cores_are_within_the_quota_of_a_container(
 ) -> None:
     path = tmp_path / "cpu.max"
     path.write_text(quota)
-    monkeypatch.setattr(local, "QUOTA", str(path))
-    assert local.cores() == (count or len(os.sched_getaffinity(0)))
+    monkeypatch.setattr(workers, "QUOTA", str(path))
+    assert workers.cores() == (count or len(os.sched_getaffinity(0)))
 
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "cores", lambda: 8)
-    assert [local.share(n) for n in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
+    monkeypatch.setattr(workers, "cores", lambda: 8)
+    assert [workers.share(n) for n in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
 
 
 # --- the command line with workers

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from gancodec.errors import UsageError
-from gancodec.evaluate import tables
-from gancodec.evaluate.anchors import read_anchors
 from gancodec.evaluate.curves import Curve, at_rate, bd_rate, best, curve_of, curves, means
-from gancodec.evaluate.page import Column, Table
+from gancodec.evaluate.report import tables
+from gancodec.evaluate.report.anchors import read_anchors
+from gancodec.evaluate.report.page import Column, Table
 from gancodec.evaluate.rows import RATE, SETTING, Log, Row
 
 ANCHORS = Path(__file__).parents[2] / "shared" / "anchors"

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from gancodec.errors import GicError, MissingExtra
-from gancodec.evaluate import backbones
-from gancodec.evaluate.distribution import Extractor, cut, distances, extractor
+from gancodec.evaluate.metrics import backbones
+from gancodec.evaluate.metrics.distribution import Extractor, cut, distances, extractor
 from tests.tiny import picture
 
 pytest.importorskip("torchmetrics")

@@ -15,9 +15,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from gancodec.errors import MissingExtra
-from gancodec.evaluate.fixations import auc_judd, correlation, fixated, nss
 from tools import saliency_scores
-from tools.saliency_scores import Row, Scene
+from tools.saliency_scores import Row, Scene, auc_judd, correlation, fixated, nss
 
 Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]

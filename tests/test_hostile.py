@@ -26,9 +26,8 @@ from gancodec.models.levels import LEVELS
 from gancodec.models.registry import MODELS
 from gancodec.models.wu2019.codec import Wu2019Codec
 from gancodec.models.wu2019.config import STRIDE
-from gancodec.models.wu2019.symbols import Planes
 from gancodec.train.freeze import install
-from gancodec.types import Geometry, Picture
+from gancodec.types import Geometry, Picture, Planes
 from tests.conftest import Run
 from tests.test_container import chunk, head
 from tests.tiny import picture, tiny_weights, tiny_wu2019_weights

@@ -19,7 +19,7 @@ from gancodec.cli import decode
 from gancodec.codec import EncodeOptions, options
 from gancodec.container import spec
 from gancodec.errors import CorruptFile
-from gancodec.models.learned import CODERS
+from gancodec.models.stream import CODERS
 from tests.conftest import Run, needs_weights
 from tests.fuzz.build import chunk, gic
 from tools.make_hostile import SPLIT, split_image

@@ -21,7 +21,7 @@ from gancodec.codec import (
     read_allocation,
     read_symbols,
 )
-from gancodec.evaluate import look
+from gancodec.evaluate.inspect import look
 from gancodec.types import Picture
 from tests.conftest import Ran, Run, needs_weights
 from tests.tiny import picture

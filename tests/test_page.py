@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gancodec.evaluate.page import Column, Plot, Rate, Report, Sample, Shown, Table, apart, render
+from gancodec.evaluate.report.page import Column, Plot, Rate, Report, Sample, Shown, Table, apart, render
 
 HOSTILE = "<script>alert(1)</script>.png"
 SVG = (

@@ -20,7 +20,7 @@ from PIL import Image
 from gancodec import imageio
 from gancodec.errors import GicError, MissingExtra, UsageError
 from gancodec.evaluate import codecs, peers
-from gancodec.evaluate.codecs import Peer, Pixels
+from gancodec.evaluate.contract import Peer, Pixels
 from gancodec.metrics import psnr
 from tests.tiny import picture
 

@@ -16,7 +16,7 @@ from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, par
 from gancodec.codec import guidance as priority
 from gancodec.codec.api import DecodeOptions
 from gancodec.errors import UnreadablePicture, UsageError
-from gancodec.models.guidance import Wishes, biased
+from gancodec.models.guidance import biased
 from gancodec.types import Picture
 from tests.conftest import needs_weights
 from tests.tiny import ODD_PICTURES, picture

@@ -16,7 +16,6 @@ from gancodec import weights
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, read_allocation
 from gancodec.codec import guidance as priority
 from gancodec.errors import MissingExtra, UsageError
-from gancodec.models.guidance import Wishes
 from gancodec.saliency import DETECTORS, protection_map
 from gancodec.types import Picture
 from tests.conftest import FakeCodec, Run, needs_weights

@@ -18,7 +18,7 @@ from torch import nn
 
 from gancodec import metrics
 from gancodec.errors import GicError, MissingExtra
-from gancodec.evaluate import backbones, quality
+from gancodec.evaluate.metrics import backbones, quality
 from tests.tiny import picture
 
 pytest.importorskip("pytorch_msssim")

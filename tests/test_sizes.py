@@ -21,7 +21,7 @@ from gancodec import weights
 from gancodec.cli import app as app_module
 from gancodec.cli.sizes import COLUMNS, sizes
 from gancodec.errors import CorruptFile, MissingWeights, UnsupportedFile
-from gancodec.evaluate.sizes import Entry, Settings, Tolerances, compare, parse
+from gancodec.sizes import Entry, Settings, Tolerances, compare, parse
 from tests.conftest import Ran, Run, make_gic
 from tests.tiny import picture, tiny_weights
 

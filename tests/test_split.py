@@ -32,7 +32,6 @@ from gancodec.codec import (
 from gancodec.container import spec
 from gancodec.container.header import varint
 from gancodec.errors import CorruptFile, GicError, TargetMissed, UnsupportedFile, UsageError
-from gancodec.models.guidance import Wishes
 from gancodec.models.split import codec as split
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Geometry, Picture

@@ -18,13 +18,14 @@ from gancodec import weights
 from gancodec.errors import UsageError
 from gancodec.models.layers import residual_stack
 from gancodec.models.losses import box_ms_ssim
+from gancodec.models.training import grow
 from gancodec.train.command import main
 from gancodec.train.data import Crops, pack
 from gancodec.train.freeze import export_checkpoint
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.muon import orthogonalise
 from gancodec.train.recipes import RECIPES
-from gancodec.train.state import checkpoint_meta, ema_of, grow, write_ema
+from gancodec.train.state import checkpoint_meta, ema_of, write_ema
 from tests.tiny import picture
 
 

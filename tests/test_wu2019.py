@@ -47,15 +47,16 @@ from gancodec.models.wu2019.network import (
     importance_matrix,
     standardise,
 )
-from gancodec.models.wu2019.symbols import END, PlaneModel, Planes, around, row_count, walk
-from gancodec.models.wu2019.training import Wu2019Parts, Wu2019Trained, hold_statistics, log_of, plane_tables, wu2019
+from gancodec.models.wu2019.objective import Wu2019Parts
+from gancodec.models.wu2019.symbols import END, PlaneModel, around, row_count, walk
+from gancodec.models.wu2019.training import Wu2019Trained, hold_statistics, log_of, plane_tables
 from gancodec.tiling import Area
 from gancodec.train import loop
 from gancodec.train.data import Crops
 from gancodec.train.freeze import export_checkpoint, install
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.recipes import RECIPES
-from gancodec.types import IntArray, Picture
+from gancodec.types import IntArray, Picture, Planes
 from tests.conftest import Run
 from tests.tiny import ODD_PICTURES, picture, tiny_weights, tiny_wu2019_network, tiny_wu2019_weights
 

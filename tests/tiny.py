@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
+from gancodec.features import SMALL_VGG19, SQUEEZE_TAPS
 from gancodec.models.gic1.training.networks import Trained
 from gancodec.models.inference import Source
 from gancodec.models.registry import MODELS
@@ -19,7 +20,6 @@ from gancodec.models.wu2019.training import Wu2019Trained
 from gancodec.tiling import Area
 from gancodec.train.data import HELD_OUT
 from gancodec.train.freeze import freeze
-from gancodec.train.perceptual import Squeeze, Vgg19
 from gancodec.train.recipes import RECIPES
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
 from gancodec.weights import Weights
@@ -99,7 +99,7 @@ def write_backbones(folder: Path) -> Path:
     """Feature networks with random weights and few channels, under the names that recipes know; returns `folder`."""
     generator = torch.Generator().manual_seed(11)
     save_file(_random(_vgg_shapes(), generator), folder / "vgg19_16x.safetensors")
-    heads = {f"lin{i}.weight": torch.rand(4, generator=generator) for i in range(len(Squeeze.TAPS))}
+    heads = {f"lin{i}.weight": torch.rand(4, generator=generator) for i in range(len(SQUEEZE_TAPS))}
     save_file(_random(_squeeze_shapes(), generator) | heads, folder / "lpips_squeeze.safetensors")
     return folder
 
@@ -115,7 +115,7 @@ def _random(shapes: dict[str, tuple[int, int, int]], generator: torch.Generator)
 
 
 def _vgg_shapes() -> dict[str, tuple[int, int, int]]:
-    names = [name for stage in Vgg19.STAGES for name in stage]
+    names = [name for stage in SMALL_VGG19 for name in stage]
     return {"conv0": (3, 3, 1)} | {name: (4, 4 if i else 3, 3) for i, name in enumerate(names)}
 
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics, weights
 from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with, realism_of
-from gancodec.evaluate import plots
 from gancodec.evaluate.curves import Curve, bd_rate, curve_of
-from gancodec.evaluate.quality import decibel
+from gancodec.evaluate.metrics.quality import decibel
+from gancodec.evaluate.report import plots
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.learned import Codec
 from gancodec.train.data import Crops

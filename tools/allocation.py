@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from gancodec import container, imageio, weights
 from gancodec.codec.api import EncodeOptions, decode_with, encode_with
-from gancodec.evaluate.distribution import distances, extractor
-from gancodec.evaluate.quality import Meter
+from gancodec.evaluate.metrics.distribution import distances, extractor
+from gancodec.evaluate.metrics.quality import Meter
 from gancodec.models.gic1.codec import Analysis, TunableCodec
 from gancodec.saliency import saliency_map
 from gancodec.tiling import Progress

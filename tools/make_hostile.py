@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancodec import container, weights
+from gancodec.codec.api import encode
 from gancodec.container import Header, spec
 from gancodec.container.header import pack, varint
 from gancodec.entropy.huffman import HuffmanWriter
 from gancodec.entropy.levels import CLASS_ROW, FIRST_ROW
 from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.models.gic1.integers import EntropyModel
-from gancodec.models.split.codec import encode, take_apart
+from gancodec.models.split.codec import take_apart
 from tests.fuzz.build import EXIF_MARK, chunk, deflated, gic, jpeg_with, png_chunk, png_with, tiff_with
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "hostile"

@@ -24,8 +24,8 @@ from gancodec import metrics, weights
 from gancodec.codec import Box, DecodeOptions, EncodeOptions, decode_bytes
 from gancodec.codec import guidance as priority
 from gancodec.codec.api import encode_with
-from gancodec.evaluate.quality import Meter
-from gancodec.evaluate.tables import plain_markdown
+from gancodec.evaluate.metrics.quality import Meter
+from gancodec.evaluate.report.tables import plain_markdown
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.types import Picture
 

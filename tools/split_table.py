@@ -23,8 +23,8 @@ from PIL import Image
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture
 from gancodec.codec import guidance as priority
 from gancodec.container.spec import CELL
-from gancodec.evaluate.quality import ssim
-from gancodec.evaluate.tables import plain_markdown
+from gancodec.evaluate.metrics.quality import ssim
+from gancodec.evaluate.report.tables import plain_markdown
 from gancodec.metrics import psnr
 from gancodec.models.split import codec as split
 from gancodec.saliency import adaptive_mask, saliency_map

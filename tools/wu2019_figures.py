@@ -25,21 +25,21 @@ from ablation import extra, run_codec
 from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics
-from gancodec.codec.api import EncodeOptions, decode_with, encode_with, read_with
+from gancodec.codec.api import EncodeOptions, decode_with, encode_with
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
-from gancodec.evaluate import plots
 from gancodec.evaluate.curves import Curve, at_rate, curve_of
-from gancodec.evaluate.quality import decibel
+from gancodec.evaluate.metrics.quality import decibel
+from gancodec.evaluate.report import plots
 from gancodec.models.gic1.symbols import Symbols
 from gancodec.models.wu2019.codec import Wu2019Codec
-from gancodec.models.wu2019.symbols import PlaneModel, Planes, walk
+from gancodec.models.wu2019.symbols import PlaneModel, walk
 from gancodec.models.wu2019.training import plane_tables
 from gancodec.train.data import Crops
 from gancodec.train.freeze import HistogramCoder
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import checkpoint_meta
-from gancodec.types import Picture
+from gancodec.types import Picture, Planes
 
 WHOLE, NO_GAN, NO_MASKER = "wu2019-small", "wu2019-small-no-gan", "wu2019-small-no-masker"
 FIXED, STRONG = "wu2019-small-fixed", "wu2019-small-strong-gan"

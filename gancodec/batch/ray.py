@@ -19,8 +19,9 @@ from typing import Any
 from gancodec.batch import files, job
 from gancodec.batch.files import Job
 from gancodec.batch.job import Outcome, Task
-from gancodec.batch.local import THREAD_VARIABLES, Outcomes
+from gancodec.batch.local import Outcomes
 from gancodec.errors import GicError, MissingExtra
+from gancodec.workers import THREAD_VARIABLES
 
 TASK = 4  # inputs that a worker is given at a time, and has to do again if it dies
 LARGEST = 1 << 28  # bytes; larger inputs are opened by the worker, as Ray's object store would have to hold them

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from gancodec import workers
 from gancodec.batch import job as work
 from gancodec.batch.job import Task
 from gancodec.cli import convert, decode, encode, files, options
@@ -136,10 +137,10 @@ def _engine(
         return lambda report, task: convert.local_engine(report, task, work.run, jobs, threads, retries)
     if address is not None and not jobs:
         raise UsageError("--address: say with --jobs how many workers the cluster is to run")
-    from gancodec.batch import local, ray
+    from gancodec.batch import ray
 
-    workers = jobs or local.cores()
-    share = threads or (local.share(workers) if address is None else 1)
-    cluster = ray.Cluster(address or "local", workers, share, gpus, retries)
+    count = jobs or workers.cores()
+    each = threads or (workers.share(count) if address is None else 1)
+    cluster = ray.Cluster(address or "local", count, each, gpus, retries)
     ray.load()
     return lambda _, task: lambda inputs: lambda todo: ray.run(todo, task, cluster)

@@ -13,6 +13,7 @@ from gancodec.batch.job import Outcome, Record, Task, failure
 from gancodec.batch.manifest import Done, Manifest
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
+from gancodec.workers import cores, share
 
 Engine = Callable[[Iterable[Job]], local.Outcomes]
 Start = Callable[[int], Engine]  # with the number of inputs
@@ -28,10 +29,10 @@ def local_engine(report: Report, task: Task, work: Work, jobs: int, threads: int
     """
 
     def engine(inputs: int) -> Engine:
-        workers = min(jobs or local.cores(), inputs)
+        workers = min(jobs or cores(), inputs)
         if workers <= 1:
             return lambda todo: _here(todo, task, work, report if inputs == 1 else None)
-        return lambda todo: local.run(todo, task, workers, threads or local.share(workers), retries)
+        return lambda todo: local.run(todo, task, workers, threads or share(workers), retries)
 
     return engine
 

@@ -20,10 +20,10 @@ from gancodec.cli.report import FAILED, Report
 from gancodec.errors import GicError, UsageError
 
 if TYPE_CHECKING:
-    from gancodec.evaluate.context import Context
     from gancodec.evaluate.curves import Curve
     from gancodec.evaluate.job import Plan
-    from gancodec.evaluate.page import Table as PageTable
+    from gancodec.evaluate.report.context import Context
+    from gancodec.evaluate.report.page import Table as PageTable
     from gancodec.evaluate.run import Outcome
 
 MOST_BPP = 100.0
@@ -117,8 +117,8 @@ def evaluate(
     plan = _plan(codecs, bpp, sweep, beta, device, out, backbones, saliency, max_pixels)
     plan = replace(plan, speed=speed)
     published = _published(anchors)
-    from gancodec.evaluate import outputs, tables
-    from gancodec.evaluate.context import check_packages, derive
+    from gancodec.evaluate.report import outputs, tables
+    from gancodec.evaluate.report.context import check_packages, derive
     from gancodec.evaluate.run import evaluate as run
     from gancodec.evaluate.run import names_of
 
@@ -148,7 +148,7 @@ def _leave(
     context: Context, gaps: PageTable | None, show: int, publish: Path | None, insert: Path | None, bar: Bar
 ) -> list[Path]:
     """Write all results; the files that a reader starts with."""
-    from gancodec.evaluate import outputs, tables
+    from gancodec.evaluate.report import outputs, tables
 
     drawn = outputs.draw(context)
     written = outputs.write_all(context, drawn, show, gaps, bar.step)
@@ -212,7 +212,7 @@ def _plan(
 
 
 def _published(paths: list[Path] | None) -> list[Curve]:
-    from gancodec.evaluate.anchors import read_anchors
+    from gancodec.evaluate.report.anchors import read_anchors
 
     return [curve for path in paths or [] for curve in read_anchors(path)]
 
@@ -292,8 +292,8 @@ class _Failure(GicError):
 
 def _tell(context: Context, report: Report, *, as_json: bool, quiet: bool) -> None:
     """The summary on standard output: a table, or one JSON object a row."""
-    from gancodec.evaluate import tables
-    from gancodec.evaluate.page import text_of
+    from gancodec.evaluate.report import tables
+    from gancodec.evaluate.report.page import text_of
 
     summary = tables.summary(context.means)
     if as_json:

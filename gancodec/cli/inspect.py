@@ -19,7 +19,7 @@ from gancodec.errors import OutputExists, UsageError
 
 if TYPE_CHECKING:
     from gancodec.codec.api import DecodeOptions, EncodeOptions
-    from gancodec.evaluate.look import Look
+    from gancodec.evaluate.inspect.look import Look
     from gancodec.types import Picture
 
 Input = Annotated[str, typer.Argument(metavar="IN", help="A picture, or a .gic file.", show_default=False)]
@@ -66,7 +66,7 @@ def inspect(
     if source == files.PIPE and out is None:
         raise UsageError("standard input has no name: use --out DIR with it")
     from gancodec.codec.api import DecodeOptions, EncodeOptions
-    from gancodec.evaluate import look
+    from gancodec.evaluate.inspect import look
 
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
@@ -94,7 +94,7 @@ def inspect(
 
 def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: DecodeOptions) -> Look:
     """What there is to see in a .gic file, or in what becomes of a picture."""
-    from gancodec.evaluate import look
+    from gancodec.evaluate.inspect import look
 
     data = _read(source)
     if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):

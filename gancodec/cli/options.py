@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
-from gancodec.batch.local import THREAD_VARIABLES
 from gancodec.cli.files import PIPE, Saving
 from gancodec.cli.report import Report
 from gancodec.container import spec
 from gancodec.errors import UsageError
+from gancodec.workers import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from gancodec.options import Box

@@ -18,7 +18,7 @@ from gancodec.cli.report import FAILED, Report
 from gancodec.errors import GicError, UnreadablePicture, UsageError
 
 if TYPE_CHECKING:
-    from gancodec.evaluate.sizes import Baseline, Entry, Finding, Settings
+    from gancodec.sizes import Baseline, Entry, Finding, Settings
     from gancodec.weights import ModelInfo
 
 SUFFIXES = files.PICTURE_SUFFIXES | files.GIC_SUFFIXES
@@ -83,7 +83,7 @@ def check(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     options.set_threads(threads)
     from gancodec import weights
-    from gancodec.evaluate.sizes import Tolerances, examine
+    from gancodec.sizes import Tolerances, examine
 
     old = _read(baseline)
     known = _paths(old, baseline)
@@ -108,7 +108,7 @@ def check(
 
 def _tell(findings: Sequence[Finding], exact: bool, report: Report, baseline: str) -> bool:
     """Table, one line for every file that moved, and the summary; true where the check fails."""
-    from gancodec.evaluate.sizes import BETTER, summary
+    from gancodec.sizes import BETTER, summary
 
     text, failed = summary(findings, exact)
     if not report.as_json and not report.quiet:
@@ -149,7 +149,7 @@ def update(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     options.set_threads(threads)
     from gancodec import weights
-    from gancodec.evaluate.sizes import measure
+    from gancodec.sizes import measure
 
     old = _read(baseline) if os.path.lexists(baseline) else None
     paths = _to_update(inputs, baseline, old)
@@ -189,7 +189,7 @@ def _to_update(inputs: list[str] | None, baseline: str, old: Baseline | None) ->
 
 def _write(baseline: str, model: ModelInfo, entries: dict[str, Entry], old: Baseline | None, report: Report) -> None:
     """Write the baseline, whole or not at all, and tell what has left it."""
-    from gancodec.evaluate.sizes import dump, new_baseline
+    from gancodec.sizes import dump, new_baseline
 
     files.write(Job("", baseline), dump(new_baseline(model, entries)), files.Saving(overwrite=True))
     for name in sorted(set(old.files if old is not None else ()) - set(entries)):
@@ -199,7 +199,7 @@ def _write(baseline: str, model: ModelInfo, entries: dict[str, Entry], old: Base
 
 def _settings(name: str, old: Baseline | None) -> Settings:
     """What an existing baseline has for this file, or for all others."""
-    from gancodec.evaluate.sizes import Settings
+    from gancodec.sizes import Settings
 
     if old is None:
         return Settings()
@@ -267,7 +267,7 @@ def _content(path: str) -> bytes:
 
 def _read(baseline: str) -> Baseline:
     """Read a baseline; an error of exit code 3, with its name, where that cannot be done."""
-    from gancodec.evaluate.sizes import parse
+    from gancodec.sizes import parse
 
     if baseline in ("", files.PIPE):
         raise UsageError("the baseline has to be a file, as its names are relative to its folder")

@@ -64,10 +64,11 @@ def tune_curve(
 
 
 def _write(measured: Measured, record: dict[str, object], out: Path) -> None:
-    from gancodec.evaluate import plots
+    from gancodec.evaluate.inspect import maps
+    from gancodec.evaluate.report import plots
 
     figure = plots.tunability(measured.ns, measured.bpp, measured.line())
     out.mkdir(parents=True, exist_ok=True)
     atomic.replace(out / "tune-curve.json", (json.dumps(record, indent=1) + "\n").encode())
     atomic.replace(out / "tune-curve.svg", plots.svg(figure).encode())
-    atomic.replace(out / "tune-curve.png", plots.png(figure))
+    atomic.replace(out / "tune-curve.png", maps.png(figure))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gancodec.errors import MissingExtra
-from gancodec.evaluate.quality import decibel
+from gancodec.evaluate.metrics.quality import decibel
 from gancodec.evaluate.rows import RATE, SETTING, Point, Row
 
 LEAST_POINTS = 6  # of both curves, for a Bjontegaard delta that means something

@@ -17,9 +17,9 @@ from gancodec.codec import read_allocation
 from gancodec.container import MAX_PIXELS
 from gancodec.errors import GicError
 from gancodec.evaluate import codecs
-from gancodec.evaluate.codecs import Codec, Coded, Pixels, Session
+from gancodec.evaluate.contract import Codec, Coded, Pixels, Session
+from gancodec.evaluate.metrics.quality import Meter
 from gancodec.evaluate.ours import Ours
-from gancodec.evaluate.quality import Meter
 from gancodec.evaluate.rows import RATE, Point, Row, key_of
 
 WARM_UP = 128  # side in pixels of what a codec runs on first, so that loading weights is not timed
@@ -173,5 +173,4 @@ def _hq_ratio(codec: Codec, coded: Coded) -> float | None:
     """Share of blocks with more bits than the mean: what the context-aware paper calls the high-quality region."""
     if not isinstance(codec, Ours):
         return None
-    bits = read_allocation(coded.data).bits
-    return float((bits > bits.mean()).mean())
+    return read_allocation(coded.data).facts.get("hq_ratio")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gancodec import __version__
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
-from gancodec.evaluate.codecs import Coded, Pixels
+from gancodec.evaluate.contract import Coded, Pixels
 from gancodec.evaluate.match import TOLERANCE
 from gancodec.options import N_BOUNDS
 from gancodec.types import Picture

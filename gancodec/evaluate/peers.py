@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, __version__, features
 
 from gancodec.errors import GicError, MissingExtra, UsageError
-from gancodec.evaluate.codecs import Peer, Pixels
+from gancodec.evaluate.contract import Peer, Pixels
 
 # The tables of ITU-T T.81, annex K, which libjpeg scales by its quality.
 LUMA = (

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-import multiprocessing
 import os
 import platform
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import starmap
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from gancodec import imageio
 from gancodec.errors import GicError, UnreadablePicture
-from gancodec.evaluate import codecs, groups, speed
+from gancodec.evaluate import codecs, speed
 from gancodec.evaluate.job import Job, Plan, Source, keys, meter_of, run, warm
+from gancodec.evaluate.metrics import groups
 from gancodec.evaluate.rows import Log, Row, key_of
+from gancodec.workers import Dead, Pool, share
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+Result = TypeVar("Result")
 
 
 class Progress(Protocol):
@@ -100,73 +98,15 @@ def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: 
             f"no picture to measure: {broken[0].picture}: {broken[0].error}" if broken else "no pictures"
         )
     outcome = Outcome(plan, sources, broken=broken)
-    with _pool(jobs) as submit:
-        outcome.rows = _rows(plan, sources, submit, progress)
-        outcome.sets = _sets(plan, outcome, submit, progress)
+    with Pool(jobs, share(jobs)) if jobs > 1 else nullcontext() as pool:
+        outcome.rows = _rows(plan, sources, pool, progress)
+        outcome.sets = _sets(plan, outcome, pool, progress)
     if plan.speed:
         outcome.speed = _speed(plan, outcome, progress)
     return outcome
 
 
-Submit = Callable[..., "Future[Any]"]
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[Submit]:
-    """Worker processes that share the cores; with one job the work is done here."""
-    if jobs <= 1:
-        yield _at_once
-        return
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, threads))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_start_worker)
-    try:
-        with _ctrl_c_ignored():  # which the processes that start now inherit, from their first instruction on
-            for _ in range(jobs):
-                pool.submit(int)
-        yield pool.submit
-    except BrokenProcessPool as error:
-        raise GicError("a worker process died (out of memory?); run again to go on, with fewer --jobs") from error
-    finally:
-        # After an interruption the workers are in the middle of something that nobody wants any more.
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _start_worker() -> None:
-    """Ctrl-C goes to every process of the terminal; only the parent should answer it. Without a parent, end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _at_once(work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_result(work(*arguments))
-    return future
-
-
-def _rows(plan: Plan, sources: Sequence[Source], submit: Submit, progress: Progress) -> list[Row]:
+def _rows(plan: Plan, sources: Sequence[Source], pool: Pool | None, progress: Progress) -> list[Row]:
     log = Log(plan.folder / "rows.jsonl")
     done = {key for key, row in log.rows().items() if row.reached != "error" and _still_there(plan, row)}
     order: list[str] = []
@@ -179,7 +119,7 @@ def _rows(plan: Plan, sources: Sequence[Source], submit: Submit, progress: Progr
             if not set(wanted) <= done:
                 tasks.append((job, frozenset(wanted) - done))
     progress.stage("pictures x codecs", len(tasks))
-    for result in _results(submit, run, [(plan, *task) for task in tasks]):
+    for result in _results(pool, run, [(plan, *task) for task in tasks]):
         log.add(asdict(row) for row in result)
         progress.step()
     rows = log.rows()
@@ -195,18 +135,19 @@ def _still_there(plan: Plan, row: Row) -> bool:
     return len(data) == row.bytes and row.sha256 in ("", hashlib.sha256(data).hexdigest())
 
 
-def _results(submit: Submit, work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+def _results(pool: Pool | None, work: Callable[..., Result], tasks: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
     """Results as they come. Here and now where there is no pool, so that each is kept before the next begins."""
-    if submit is _at_once:
-        for task in tasks:
-            yield work(*task)
+    if pool is None:
+        yield from starmap(work, tasks)
         return
-    for future in as_completed([submit(work, *task) for task in tasks]):
-        yield future.result()
+    for _, result in pool.run(work, tasks):
+        if isinstance(result, Dead):
+            raise GicError("a worker process died (out of memory?); run again to go on, with fewer --jobs")
+        yield result
 
 
 def _sets(
-    plan: Plan, outcome: Outcome, submit: Submit, progress: Progress
+    plan: Plan, outcome: Outcome, pool: Pool | None, progress: Progress
 ) -> dict[tuple[str, str, float], dict[str, float]]:
     log = Log(plan.folder / "sets.jsonl")
     paths = {source.name: source.path for source in outcome.sources}
@@ -225,11 +166,19 @@ def _sets(
                 work.append((key, plan, name, realism, pairs))
     progress.stage("sets of patches", len(work) if groups.fingerprint(plan.backbones) else 0)
     if groups.fingerprint(plan.backbones):
-        for key, figures in _results(submit, groups.measure, work):
+        for key, figures in _results(pool, _set_figures, work):
             log.add([{"key": key, "figures": figures}])
             progress.step()
     found = {place: log.figures(key) for place, key in order.items()}
     return {place: figures for place, figures in found.items() if figures is not None}
+
+
+def _set_figures(
+    key: str, plan: Plan, name: str, realism: float, pairs: Sequence[tuple[str, str]]
+) -> tuple[str, dict[str, float]]:
+    """In a worker: figures of a set of (original, coded file) paths; with `key` back."""
+    codec = codecs.get(name, plan.device, realism)
+    return key, groups.measure(plan.backbones, pairs, codec.decode, plan.max_pixels)
 
 
 def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.Figures]:

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gancodec.metrics import MS_SSIM_WEIGHTS
 from gancodec.models.levels import LAMBDA_CENTRE, LAMBDA_SLOPE
-
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def _halve(x: Tensor) -> Tensor:

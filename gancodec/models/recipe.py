@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gancodec.features import FeatureNetwork
+    Distance = Callable[[Tensor, Tensor], Tensor]  # perceptual, of pictures (B, 3, H, W) in [0, 1]: (B,)
 
 N = TypeVar("N")
 
@@ -45,7 +45,7 @@ class Objective(ABC, Generic[N]):
 
     @property
     def features(self) -> str | None:
-        """File of the feature network that it needs (`gancodec.features`), if any."""
+        """File of the feature network that it needs (`train.perceptual`), if any."""
         return None
 
     @property
@@ -58,7 +58,7 @@ class Objective(ABC, Generic[N]):
         """The networks of a model, with random weights."""
 
     @abstractmethod
-    def losses(self, net: N, features: FeatureNetwork | None, x: Tensor, progress: float, bf16: bool = True) -> Losses:
+    def losses(self, net: N, features: Distance | None, x: Tensor, progress: float, bf16: bool = True) -> Losses:
         """Losses of crops x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over."""
 
     def prepare(self, net: N, batches: Iterable[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Perceptual distances for the loss: feature networks in plain torch, weights from a folder that the user names.
+"""Perceptual distances for the loss: weights from a folder that the user names.
 
 ===========================  =====================================================
 file                         distance
@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gancodec.errors import UsageError
+from gancodec.features import lpips_range, small_vgg19, squeeze
 
 
 class FeatureNetwork(nn.Module):
@@ -32,7 +33,7 @@ class FeatureNetwork(nn.Module):
             kept = value.float().contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.float()
             self.register_buffer(name.replace(".", "_"), kept, persistent=False)
 
-    def convolve(self, x: Tensor, name: str, stride: int = 1, padding: int = 0) -> Tensor:
+    def convolve(self, x: Tensor, name: str, *, stride: int = 1, padding: int = 0) -> Tensor:
         """Convolution `name` with its bias."""
         name = name.replace(".", "_")
         return F.conv2d(x, getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias"), stride, padding)
@@ -63,48 +64,20 @@ def _unit(features: Tensor) -> Tensor:
 
 
 class Vgg19(FeatureNetwork):
-    """The last convolution of each stage of the 16x smaller VGG-19; its first layer takes RGB in [0, 1]."""
-
-    STAGES = (("conv11", "conv12"), ("conv21", "conv22"), ("conv31", "conv32", "conv33", "conv34"),
-              ("conv41", "conv42", "conv43", "conv44"), ("conv51",))  # fmt: skip
+    """The last convolution of each stage of the 16x smaller VGG-19."""
 
     def taps(self, x: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """relu1_2, 2_2, 3_4, 4_4 and 5_1."""
-        x = self.convolve(x, "conv0")
-        found: list[tuple[Tensor, Tensor | None]] = []
-        for stage in self.STAGES:
-            x = F.max_pool2d(x, 2) if found else x
-            for name in stage:
-                x = self.convolve(F.pad(x, (1, 1, 1, 1), mode="reflect"), name).relu()
-            found.append((x, None))
-        return found
+        """All channels count the same."""
+        return [(tap, None) for tap in small_vgg19(x, self.convolve)]
 
 
 class Squeeze(FeatureNetwork):
     """The seven taps of LPIPS on SqueezeNet 1.1 with its trained heads."""
 
-    SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the [-1, 1] range
-    TAPS = (1, 4, 7, 9, 10, 11, 12)
-
     def taps(self, x: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """After the first convolution, and after the fire modules."""
-        shift, scale = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.SHIFT, self.SCALE))
-        x = (2 * x - 1 - shift) / scale
-        found: list[tuple[Tensor, Tensor | None]] = []
-        for place in range(13):
-            if place == 0:
-                x = self.convolve(x, "features.0", stride=2).relu()
-            elif place in (2, 5, 8):
-                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-            elif place > 2:
-                narrow = self.convolve(x, f"features.{place}.squeeze").relu()
-                parts = [
-                    self.convolve(narrow, f"features.{place}.expand{k}x{k}", padding=k // 2).relu() for k in (1, 3)
-                ]
-                x = torch.cat(parts, 1)
-            if place in self.TAPS:
-                found.append((x, getattr(self, f"lin{len(found)}_weight").view(1, -1, 1, 1)))
-        return found
+        """Weighted by the heads."""
+        taps = squeeze(lpips_range(x), self.convolve)
+        return [(tap, getattr(self, f"lin{i}_weight").view(1, -1, 1, 1)) for i, tap in enumerate(taps)]
 
 
 NETWORKS: dict[str, type[FeatureNetwork]] = {

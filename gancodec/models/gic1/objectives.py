@@ -20,8 +20,8 @@ from gancodec.types import BLOCK
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gancodec.features import FeatureNetwork
     from gancodec.models.gic1.training.networks import Trained
+    from gancodec.models.recipe import Distance
 
 # D and the perceptual distance together fall 2.8 times as fast with the rate as D alone, for which the levels' lambdas
 # were chosen; without this factor the masker would buy bits instead of moving them.
@@ -94,9 +94,7 @@ class RateDistortion(Objective["Trained"]):
         if self.quantised:
             net.prepare_quantisation(batches)
 
-    def losses(
-        self, net: Trained, features: FeatureNetwork | None, x: Tensor, progress: float, bf16: bool = True
-    ) -> Parts:
+    def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True) -> Parts:
         """See `Objective.losses`."""
         import torch
 
@@ -155,7 +153,7 @@ class Adversarial(Objective["Trained"]):
         return Trained(config_as(model, TunableConfig), self.discriminator)
 
     def losses(
-        self, net: Trained, features: FeatureNetwork | None, x: Tensor, progress: float, bf16: bool = True
+        self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
     ) -> AdversarialParts:
         """See `Objective.losses`."""
         import torch
@@ -209,7 +207,7 @@ class Masking(Objective["Trained"]):
         return Trained(config_as(model, TunableConfig), self.discriminator)
 
     def losses(
-        self, net: Trained, features: FeatureNetwork | None, x: Tensor, progress: float, bf16: bool = True
+        self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
     ) -> MaskingParts:
         """See `Objective.losses`."""
         import torch

@@ -16,7 +16,7 @@ from gancodec.models.wu2019.config import Wu2019Config
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gancodec.features import FeatureNetwork
+    from gancodec.models.recipe import Distance
     from gancodec.models.wu2019.training import Wu2019Trained
 
 STATISTICS_UNTIL = 0.5  # of the run, when the rate falls
@@ -57,7 +57,7 @@ class Paper(Objective["Wu2019Trained"]):
         return Wu2019Trained(config_as(model, Wu2019Config), adversarial=bool(self.eta))
 
     def losses(
-        self, net: Wu2019Trained, features: FeatureNetwork | None, x: Tensor, progress: float, bf16: bool = True
+        self, net: Wu2019Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
     ) -> Wu2019Parts:
         """See `Objective.losses`."""
         import torch

@@ -13,11 +13,13 @@ from pathlib import Path
 from gancodec import atomic, imageio
 from gancodec.codec import read_allocation
 from gancodec.errors import UsageError
-from gancodec.evaluate import codecs, maps, plots, tables
-from gancodec.evaluate.context import Context
+from gancodec.evaluate import codecs
+from gancodec.evaluate.inspect import maps
+from gancodec.evaluate.metrics.quality import FACTS
 from gancodec.evaluate.ours import Ours
-from gancodec.evaluate.page import Plot, Rate, Report, Sample, Shown, Table, render
-from gancodec.evaluate.quality import FACTS
+from gancodec.evaluate.report import plots, tables
+from gancodec.evaluate.report.context import Context
+from gancodec.evaluate.report.page import Plot, Rate, Report, Sample, Shown, Table, render
 from gancodec.evaluate.rows import RATE, Row, write_csv
 from gancodec.saliency import saliency_map
 
@@ -111,10 +113,10 @@ def draw(context: Context) -> Drawn:
         label = tables.column_of(name).label
         figure = plots.rate_distortion(context.curves, context.published, name, label)
         if figure is not None:
-            found[f"rd-{slug(name)}"] = (f"{label} over rate", plots.svg(figure), plots.png(figure))
+            found[f"rd-{slug(name)}"] = (f"{label} over rate", plots.svg(figure), maps.png(figure))
     figure = plots.speeds(tables.speed(context.outcome))
     if figure is not None:
-        found["speed"] = ("Speed", plots.svg(figure), plots.png(figure))
+        found["speed"] = ("Speed", plots.svg(figure), maps.png(figure))
     return found
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from gancodec import __version__
 from gancodec.errors import MissingExtra
-from gancodec.evaluate import codecs, groups
+from gancodec.evaluate import codecs
 from gancodec.evaluate.curves import Curve, Delta, Mean, bd_rate, best, means
 from gancodec.evaluate.job import meter_of
+from gancodec.evaluate.metrics import groups
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.peers import PEERS
 from gancodec.evaluate.run import Outcome

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancodec.codec import Allocation
 from gancodec.errors import MissingExtra
-from gancodec.models.levels import LEVELS, SUBLEVELS
-from gancodec.types import BLOCK, FloatArray
+from gancodec.models.codec import Allocation, Map
+from gancodec.types import FloatArray, Plane
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 COLOURS = "viridis"
 WEBP_SIDE = 16383  # pixels, the most that the format holds
-LEAST_SPAN = 4  # levels between the darkest and the brightest colour
+LEAST_SPAN = 1 / 8  # of importance, between the darkest and the brightest colour
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ def coloured(values: NDArray[np.floating], low: float, high: float) -> Pixels:
     return np.ascontiguousarray(rgba[..., :3])
 
 
-def blocks_to_pixels(values: NDArray[np.floating], width: int, height: int) -> NDArray[np.floating]:
-    """A value per 64-pixel block, repeated over its pixels and cut to the picture."""
-    return values.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width]
+def to_pixels(plane: Plane, width: int, height: int) -> NDArray[np.floating]:
+    """A value per place, repeated over its pixels and cut to the picture."""
+    return plane.values.repeat(plane.stride, 0).repeat(plane.stride, 1)[:height, :width]
 
 
 def map_panel(values: FloatArray, title: str) -> Panel:
@@ -57,19 +56,25 @@ def map_panel(values: FloatArray, title: str) -> Panel:
     return Panel(title, coloured(values, 0, 1), 0, 1)
 
 
-def level_panel(allocation: Allocation, width: int, height: int) -> Panel:
-    """Importance levels, over those that occur, and at least over LEAST_SPAN of them: a flat map should look flat."""
-    levels = blocks_to_pixels(allocation.levels / SUBLEVELS, width, height)
-    low = float(levels.min())
-    high = max(float(levels.max()), low + LEAST_SPAN)
-    return Panel(f"importance level per block (of 0 .. {LEVELS - 1})", coloured(levels, low, high), low, high)
+def allocation_panels(allocation: Allocation, width: int, height: int) -> dict[str, Panel]:
+    """Bits, where they are known, and the maps of a file by name; the first belongs beside saliency."""
+    bits = {} if allocation.bits is None else {"bits": bits_panel(allocation.bits, width, height)}
+    return bits | {shown.name: importance_panel(shown, width, height) for shown in allocation.maps}
 
 
-def bits_panel(allocation: Allocation, width: int, height: int) -> Panel:
+def importance_panel(shown: Map, width: int, height: int) -> Panel:
+    """Importance, over the values that occur, and at least over LEAST_SPAN of them: a flat map should look flat."""
+    values = to_pixels(shown.plane, width, height)
+    low = min(float(values.min()), 1 - LEAST_SPAN)
+    high = max(float(values.max()), low + LEAST_SPAN)
+    return Panel(shown.title, coloured(values, low, high), low, high)
+
+
+def bits_panel(bits: Plane, width: int, height: int) -> Panel:
     """Coded bits of each block, as bits per pixel of the block."""
-    rate = allocation.bits / BLOCK**2
-    high = float(rate.max())
-    return Panel("coded bits per pixel of a block", coloured(blocks_to_pixels(rate, width, height), 0, high), 0, high)
+    rate = Plane(bits.values / bits.stride**2, bits.stride)
+    high = float(rate.values.max())
+    return Panel("coded bits per pixel of a block", coloured(to_pixels(rate, width, height), 0, high), 0, high)
 
 
 def error_panel(original: Pixels, decoded: Pixels) -> Panel:
@@ -101,6 +106,13 @@ def sheet(panels: Mapping[str, Panel]) -> Figure:
             bar = ScalarMappable(Normalize(panel.low, panel.high), COLOURS)
             figure.colorbar(bar, ax=axes, fraction=0.03, pad=0.01).ax.tick_params(labelsize=7)
     return figure
+
+
+def png(figure: Figure, dpi: int = 120) -> bytes:
+    """The figure as a PNG file."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=dpi)
+    return data.getvalue()
 
 
 def encoded(pixels: Pixels, format: str = "PNG") -> bytes:

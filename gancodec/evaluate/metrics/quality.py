@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gancodec import metrics
 from gancodec.errors import MissingExtra
-from gancodec.evaluate import backbones
+from gancodec.evaluate.metrics import backbones
 from gancodec.saliency import saliency_map
 
 Pixels = NDArray[np.uint8]

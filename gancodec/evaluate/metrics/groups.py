@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor
 
 from gancodec import imageio
-from gancodec.evaluate import backbones, codecs
-from gancodec.evaluate.distribution import SIDES, Extractor, distances, extractor
-from gancodec.evaluate.job import Plan
+from gancodec.evaluate.metrics import backbones
+from gancodec.evaluate.metrics.distribution import SIDES, Extractor, Pixels, distances, extractor
 
 LEAST_PATCHES = 2  # a covariance needs two
 
@@ -30,30 +29,29 @@ def load(folder: Path | None) -> None:
 
 
 def measure(
-    key: str, plan: Plan, codec: str, realism: float, pairs: Sequence[tuple[str, str]]
-) -> tuple[str, dict[str, float]]:
-    """FID and KID between originals and decoded files, given as (original, coded file) paths; with `key` back.
+    folder: Path | None, pairs: Sequence[tuple[str, str]], decode: Callable[[bytes], Pixels], max_pixels: int
+) -> dict[str, float]:
+    """FID and KID between originals and decoded files, given as (original, coded file) paths.
 
     A set with fewer than two patches of a size has no figure for it.
     """
-    found = extractor(plan.backbones)
+    found = extractor(folder)
     if found is None:
-        return key, {}
-    coder = codecs.get(codec, plan.device, realism)
+        return {}
     real: dict[int, list[Tensor]] = {side: [] for side in SIDES}
     made: dict[int, list[Tensor]] = {side: [] for side in SIDES}
     for path, file in pairs:
-        decoded = coder.decode(Path(file).read_bytes())
+        decoded = decode(Path(file).read_bytes())
         for side in SIDES:
             if min(decoded.shape[:2]) >= side:
-                real[side].append(_original(found.name, found.path, path, side, plan.max_pixels))
+                real[side].append(_original(found.name, found.path, path, side, max_pixels))
                 made[side].append(found.features(decoded, side))
     figures: dict[str, float] = {}
     for side in SIDES:
         if sum(map(len, real[side])) >= LEAST_PATCHES:
             result = distances(real[side], made[side])
             figures |= {f"{kind}{side}-{found.name}": value for kind, value in result.items()}
-    return key, figures
+    return figures
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from typing import Any
 
 from gancodec.errors import UsageError
 from gancodec.evaluate.curves import Curve, curve_of
-from gancodec.evaluate.quality import decibel
+from gancodec.evaluate.metrics.quality import decibel
 
 NAMES = {"psnr": ("psnr_rgb", "psnr-rgb", "psnr"), "ms-ssim": ("ms_ssim", "ms-ssim-rgb", "ms-ssim", "ms_ssim_rgb")}
 

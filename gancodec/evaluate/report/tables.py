@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from gancodec.errors import UsageError
 from gancodec.evaluate.curves import Curve, Delta, Mean, at_rate
-from gancodec.evaluate.page import DASH, Column, Table, text_of
-from gancodec.evaluate.quality import COLUMNS, FACTS
+from gancodec.evaluate.metrics.quality import COLUMNS, FACTS
+from gancodec.evaluate.report.page import DASH, Column, Table, text_of
 from gancodec.evaluate.rows import RATE, SETTING, Row
 from gancodec.evaluate.run import Outcome
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gancodec.evaluate import backbones
+from gancodec.evaluate.metrics import backbones
 
 Pixels = NDArray[np.uint8]
 SIDES = (256, 64)  # pixels

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancodec.errors import GicError, MissingExtra
+from gancodec.features import Convolve, alex, lpips_range, squeeze, vgg16
 
 SQUEEZE_LPIPS = "lpips_squeeze.safetensors"
 SQUEEZE, ALEX, VGG = "squeezenet1_1-b8a52dc0.pth", "alexnet-owt-7be5be79.pth", "vgg16-397923af.pth"
@@ -53,78 +54,13 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-class Squeeze:
-    """SqueezeNet 1.1's seven taps for LPIPS, of (N, 3, H, W) normalised RGB."""
-
-    heads = "squeeze"
-
-    def __init__(self, arrays: Arrays) -> None:
-        self.arrays = arrays
-
-    def taps(self, x: Tensor) -> list[Tensor]:
-        """Activations after the first convolution and after the last fire module before each pool, and later ones."""
-        found = []
-        for place in range(13):
-            if place == 0:
-                x = _convolve(self.arrays, x, "features.0", stride=2).relu()
-            elif place in (2, 5, 8):
-                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-            elif place > 2:
-                narrow = _convolve(self.arrays, x, f"features.{place}.squeeze").relu()
-                wide = (("expand1x1", 0), ("expand3x3", 1))
-                parts = [_convolve(self.arrays, narrow, f"features.{place}.{n}", padding=p) for n, p in wide]
-                x = torch.cat(parts, 1).relu()
-            if place in (1, 4, 7, 9, 10, 11, 12):
-                found.append(x)
-        return found
-
-
-class Alex:
-    """AlexNet's five taps (after each ReLU), of (N, 3, H, W) normalised RGB."""
-
-    heads = "alex"
-    LAYERS = ((0, 4, 2, False), (3, 1, 2, True), (6, 1, 1, True), (8, 1, 1, False), (10, 1, 1, False))
-
-    def __init__(self, arrays: Arrays) -> None:
-        self.arrays = arrays
-
-    def taps(self, x: Tensor) -> list[Tensor]:
-        """Each layer: place in torchvision's list, stride, padding, whether a pool comes before."""
-        found = []
-        for place, stride, padding, pools in self.LAYERS:
-            x = F.max_pool2d(x, 3, 2) if pools else x
-            x = _convolve(self.arrays, x, f"features.{place}", stride=stride, padding=padding).relu()
-            found.append(x)
-        return found
-
-
-class Vgg16:
-    """VGG-16's five taps (relu1_2, 2_2, 3_3, 4_3, 5_3), of (N, 3, H, W) normalised RGB."""
-
-    heads = "vgg"
-    STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
-
-    def __init__(self, arrays: Arrays, pool: Callable[[Tensor], Tensor] = lambda x: F.max_pool2d(x, 2)) -> None:
-        self.arrays, self.pool = arrays, pool
-
-    def taps(self, x: Tensor) -> list[Tensor]:
-        """The last activation of each stage."""
-        found: list[Tensor] = []
-        for stage in self.STAGES:
-            x = self.pool(x) if found else x
-            for place in stage:
-                x = _convolve(self.arrays, x, f"features.{place}", padding=1).relu()
-            found.append(x)
-        return found
-
-
 # The last parameter that each needs: a file of another network lacks it.
 LAST = {
     "squeeze": "features.12.expand3x3.weight",
     "alex": "features.10.weight",
     "vgg": "features.28.weight",
 }
-NETS: dict[str, type[Squeeze] | type[Alex] | type[Vgg16]] = {"squeeze": Squeeze, "alex": Alex, "vgg": Vgg16}
+NETS: dict[str, Callable[[Tensor, Convolve], list[Tensor]]] = {"squeeze": squeeze, "alex": alex, "vgg": vgg16}
 
 
 def _load(path: Path, needed: str = "") -> Arrays:
@@ -172,17 +108,14 @@ class Lpips(nn.Module):
     .. [1] Zhang et al.: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, CVPR 2018.
     """
 
-    SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the range [-1, 1]
-
     def __init__(self, net: str, path: Path) -> None:
         super().__init__()
-        self.net = NETS[net](_load(path, LAST[net]))
+        self.net, self.convolve = NETS[net], partial(_convolve, _load(path, LAST[net]))
         heads = _packaged("lpips_models", f"{net}.pth")
         self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(heads))]
 
     def _taps(self, x: Tensor) -> list[Tensor]:
-        shift, scale = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.SHIFT, self.SCALE))
-        taps = self.net.taps((2 * x - 1 - shift) / scale)
+        taps = self.net(lpips_range(x), self.convolve)
         return [tap / torch.sqrt(1e-8 + tap.square().sum(1, keepdim=True)) for tap in taps]
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -203,14 +136,14 @@ class Dists(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.net = Vgg16(_load(path, LAST["vgg"]), _l2_pool)
+        self.convolve = partial(_convolve, _load(path, LAST["vgg"]))
         weights = _packaged("dists_models", "weights.pt")
         total = weights["alpha"].sum() + weights["beta"].sum()
         self.alpha, self.beta = weights["alpha"] / total, weights["beta"] / total
 
     def _taps(self, x: Tensor) -> list[Tensor]:
         mean, deviation = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.MEAN, self.DEVIATION))
-        return [x, *self.net.taps((x - mean) / deviation)]
+        return [x, *vgg16((x - mean) / deviation, self.convolve, _l2_pool)]
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """1 - sum of texture (means) and structure (covariances) similarities over the channels of all taps."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gancodec.evaluate.page import Table
+    from gancodec.evaluate.report.page import Table
 
 # Okabe and Ito's colours, which stay apart for the colour blind; black is ours.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
@@ -42,13 +42,6 @@ def svg(figure: Figure) -> str:
         figure.savefig(text, format="svg", metadata=METADATA)
     whole = text.getvalue()
     return whole[whole.index("<svg") :]
-
-
-def png(figure: Figure, dpi: int = 120) -> bytes:
-    """The figure as a PNG file."""
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=dpi)
-    return data.getvalue()
 
 
 def rate_distortion(measured: Sequence[Curve], published: Sequence[Curve], metric: str, label: str) -> Figure | None:

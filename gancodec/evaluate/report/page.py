@@ -142,7 +142,7 @@ def _template() -> Template:
 
 
 def _asset(name: str) -> str:
-    return (resources.files("gancodec.evaluate") / "assets" / name).read_text(encoding="utf-8")
+    return (resources.files("gancodec.evaluate.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _as_script(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""Figures of decoded pictures: of one picture, and of whole sets."""
