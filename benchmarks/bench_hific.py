@@ -204,24 +204,24 @@ def hific_cases(device: torch.device) -> dict[str, Callable[[], object]]:
 
 def our_cases(device: str, n: float) -> tuple[dict[str, Callable[[], object]], Record]:
     """Our encode and decode, whole and networks only, of the default model; and what the file is."""
-    from gancodec import weights
-    from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_symbols
-    from gancodec.container import read_header
+    from gancodec import container, weights
+    from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
     from gancodec.imageio import from_image
     from gancodec.models.gic1.codec import TunableCodec
-    from gancodec.models.levels import SUBLEVELS
+    from gancodec.models.tiled import Reader
     from gancodec.tiling import Area
-    from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
+    from gancodec.types import Plane, Planes
 
     picture = from_image(photograph(SIZE))
     options = EncodeOptions(n=n, device=device)
     coded = encode_picture(picture, options)
     codec = TunableCodec(weights.get(None), device)
-    level = (read_symbols(coded.data).levels + read_header(coded.data)[0].level_shift / SUBLEVELS).astype(np.float32)
-    latent = codec.analyse(picture.rgb).omega
+    reader = Reader(codec, container.read(coded.data))
+    height, width = picture.geometry.padded
+    planes = reader(Area(0, height, 0, width))
 
-    def source(area: Area) -> tuple[FloatArray, FloatArray]:
-        return latent[area.sites(LATENT_STRIDE)], level[area.sites(BLOCK)]
+    def source(area: Area) -> Planes:
+        return tuple(Plane(values[area.sites(stride)], stride) for values, stride in planes)
 
     whole, networks = zip(*OURS.values(), strict=True)
     cases: dict[str, Callable[[], object]] = {
@@ -239,10 +239,12 @@ def install_untrained(name: str, folder: Path) -> None:
     from gancodec.models.registry import MODELS
     from gancodec.train.freeze import freeze, install
     from gancodec.train.recipes import RECIPES
+    from gancodec.train.state import networks
     from gancodec.weights import ENVIRONMENT
 
     torch.manual_seed(0)
-    net = Trained(RECIPES[f"{name}-s3"]).eval()
+    net = networks(RECIPES[f"{name}-s3"]).eval()
+    assert isinstance(net, Trained)  # for the type checker
     with torch.no_grad():  # latents lively enough for rates like those of a trained model
         last = net.model.encoder.trunk[-1]
         assert isinstance(last, nn.Conv2d)  # for the type checker

@@ -22,9 +22,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gancodec import metrics, weights
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
-from gancodec.codec import guidance as priority
 from gancodec.evaluate import codecs
 from gancodec.evaluate.report.tables import plain_markdown
+from gancodec.models import guidance
 from gancodec.saliency import protection_map
 from gancodec.types import FloatArray, Picture
 
@@ -161,10 +161,10 @@ class Coder:
 
 def ours(case: Case, bpp: float, strength: float) -> tuple[Pixels, int]:
     """Decoded picture, at the faithful end, and bytes of the default model."""
-    usual, priority.PROTECT_STRENGTH = priority.PROTECT_STRENGTH, strength
+    usual, guidance.PROTECT_STRENGTH = guidance.PROTECT_STRENGTH, strength
     protect = (case.protect,) if strength else ()
     data = encode_picture(Picture(case.rgb), EncodeOptions(bpp=bpp, protect=protect)).data
-    priority.PROTECT_STRENGTH = usual
+    guidance.PROTECT_STRENGTH = usual
     return decode_bytes(data, DecodeOptions(realism=0)).rgb, len(data)
 
 

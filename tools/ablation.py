@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics, weights
 from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with, realism_of
+from gancodec.evaluate.contract import Codec
 from gancodec.evaluate.curves import Curve, bd_rate, curve_of
 from gancodec.evaluate.metrics.quality import decibel
 from gancodec.evaluate.report import plots
 from gancodec.models.gic1.codec import TunableCodec
-from gancodec.models.learned import Codec
+from gancodec.models.learned import LearnedCodec
+from gancodec.models.registry import config_of
 from gancodec.train.data import Crops
 from gancodec.train.freeze import freeze
 from gancodec.train.recipes import RECIPES
@@ -59,12 +62,12 @@ def measure(name: str, codec: Codec, pictures: Sequence[NDArray[np.uint8]], real
     return curve_of(name, "setting", points)
 
 
-def run_codec(folder: Path, recipe: str, crops: Crops) -> Codec:
+def run_codec(folder: Path, recipe: str, crops: Crops) -> LearnedCodec[Any, Any, Any]:
     """Codec of a finished run, its tables fitted on training pictures."""
     net = load_ema(folder / recipe / "last.safetensors", recipe)
     chosen = crops.pictures[:: max(1, len(crops.pictures) // FITTED_ON)][:FITTED_ON]
     rgb = [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in chosen]
-    return codec_of(freeze(net, net.model.config, rgb), "cpu")
+    return codec_of(freeze(net, config_of(RECIPES[recipe].model), rgb), "cpu")
 
 
 def extra(whole: Curve, without: Curve) -> str:

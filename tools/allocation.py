@@ -23,6 +23,7 @@ from gancodec.codec.api import EncodeOptions, decode_with, encode_with
 from gancodec.evaluate.metrics.distribution import distances, extractor
 from gancodec.evaluate.metrics.quality import Meter
 from gancodec.models.gic1.codec import Analysis, TunableCodec
+from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.saliency import saliency_map
 from gancodec.tiling import Progress
 from gancodec.types import BLOCK, FloatArray, Picture
@@ -38,9 +39,9 @@ class Steered(TunableCodec):
 
     rule: Rule
 
-    def analyse(self, rgb: Pixels, progress: Progress | None = None) -> Analysis:
+    def analyse(self, rgb: Pixels, guidance: Guidance = UNGUIDED, progress: Progress | None = None) -> Analysis:
         """As the model does, but for the importance."""
-        analysis = super().analyse(rgb, progress)
+        analysis = super().analyse(rgb, guidance, progress)
         return analysis._replace(importance=self.rule(analysis.importance, rgb).astype(np.float32))
 
 

@@ -89,7 +89,7 @@ def digest(data: bytes) -> dict[str, str]:
     from gancodec.codec import read_symbols
 
     symbols = read_symbols(data)
-    whole = b"".join(np.ascontiguousarray(part, "<i4").tobytes() for part in symbols)
+    whole = b"".join(np.ascontiguousarray(grid.values, "<i4").tobytes() for grid in symbols.grids)
     latents = np.ascontiguousarray(symbols.dequantised16, "<i4").tobytes()
     return {"symbols": hashlib.sha256(whole).hexdigest(), "latents": hashlib.sha256(latents).hexdigest()}
 

@@ -9,12 +9,14 @@ and flush, the estimate does not.
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from gancodec import imageio
+from gancodec.models import tiled
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.gic1.training.losses import per_site
 from gancodec.models.gic1.training.networks import Trained
@@ -29,8 +31,8 @@ NS = (2.0, 1.0, 0.0, -1.0, -2.0)
 def float_bits(net: Trained, codec: TunableCodec, rgb: np.ndarray, n: float) -> float:
     """Bits that the float model estimates for the picture at the levels that the codec chooses."""
     analysis = codec.analyse(rgb)
-    target, shift = codec.target_at(analysis, n)
-    level = torch.from_numpy((target.levels + shift / SUBLEVELS).astype(np.float32))[None]
+    levels = codec.levels_at(analysis, n)
+    level = torch.from_numpy((levels.values + levels.shift / SUBLEVELS).astype(np.float32))[None]
     log_gain, active = per_site(net.model.gains.log_gain(level)), per_site(net.model.gains.active(level))
     hyper_gain = net.model.hyper_gains.log_gain(level).permute(0, 3, 1, 2)
     hyper, hyper_bits = net.context.code_hyper(torch.from_numpy(analysis.hyper)[None], hyper_gain)
@@ -54,8 +56,9 @@ def main() -> None:
         sums = np.zeros(2)
         for path in options.pictures:
             picture = imageio.load(path)
-            stream = codec.code(codec.analyse(picture.rgb), picture.geometry, n)
-            sums += (8 * len(stream.data), float_bits(net, codec, picture.rgb, n))
+            analysis = codec.analyse(picture.rgb)
+            streams = tiled.encode(codec, analysis, picture.geometry, codec.levels_at(analysis, n))
+            sums += (8 * sum(map(len, itertools.chain(*streams))), float_bits(net, codec, picture.rgb, n))
         totals += sums
         report(f"n={n:+.0f}", *sums)
     report("all", *totals)

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancodec import container, weights
-from gancodec.codec.api import encode
 from gancodec.container import Header, spec
 from gancodec.container.header import pack, varint
 from gancodec.entropy.huffman import HuffmanWriter
 from gancodec.entropy.levels import CLASS_ROW, FIRST_ROW
 from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.models.gic1.integers import EntropyModel
-from gancodec.models.split.codec import take_apart
+from gancodec.models.split import image
+from gancodec.models.split.layers import take_apart
 from tests.fuzz.build import EXIF_MARK, chunk, deflated, gic, jpeg_with, png_chunk, png_with, tiff_with
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "hostile"
@@ -56,7 +56,7 @@ def pixels() -> NDArray[np.uint8]:
 
 def split_image() -> bytes:
     """Its IMAGE chunk in the split codec, which needs no model."""
-    return encode(take_apart(pixels(), np.ones((2, 2), np.bool_), 2), None, None)
+    return image.encode(take_apart(pixels(), np.ones((2, 2), np.bool_), 2), None, None)
 
 
 def headers() -> Iterator[Attack]:
@@ -146,7 +146,7 @@ def streams() -> Iterator[Attack]:
     """Right checksums over streams that no encoder wrote."""
     info = weights.find(None)
     tables = EntropyModel(weights.get(None).entropy).tables
-    head = Header(100, 80, info.id, info.entropy_hash, spec.CODEC_TUNABLE, spec.CODER_RANGE, 1, 0, 0)
+    head = Header(100, 80, info.id, info.entropy_hash, spec.CODEC_GIC1, spec.CODER_RANGE, 1, 0, 0)
     noise = np.random.default_rng(1).bytes(400)
     huffman = replace(head, coder=spec.CODER_HUFFMAN)
     makers: tuple[tuple[str, Header, Callable[[], RangeWriter | HuffmanWriter]], ...] = (

@@ -28,15 +28,15 @@ from gancodec.codec.api import EncodeOptions, decode_bytes, encode_picture, enco
 from gancodec.container import spec
 from gancodec.container.header import Cursor
 from gancodec.entropy.coder import Coder
-from gancodec.entropy.huffman import HuffmanReader
-from gancodec.entropy.rangecoder import RangeReader
 from gancodec.entropy.tables import Tables
 from gancodec.errors import GicError
 from gancodec.models import tiled
 from gancodec.models.gic1.codec import Analysis, TunableCodec
-from gancodec.models.gic1.symbols import walk
-from gancodec.models.learned import coder_name
+from gancodec.models.gic1.symbols import Symbols, walk
+from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.split import codec as split
+from gancodec.models.stream import CODERS, coder_name
+from gancodec.models.wu2019 import symbols as wu2019
 from gancodec.tiling import Progress
 from gancodec.types import Geometry, IntArray, Picture
 from gancodec.weights import find, get
@@ -45,7 +45,6 @@ Pixels = NDArray[np.uint8]
 Record = dict[str, Any]
 Bounds = dict[str, float]
 
-READERS: dict[str, Callable[[Tables, bytes], Coder]] = {"range": RangeReader, "huffman": HuffmanReader}
 CELL = 16  # side in pixels of the cells whose means a record keeps
 UNIT = 16  # means are in 1/16 of a gray level
 # Other CPUs differ by a few single gray levels (RMS 0.01), reduced precision on a GPU by more, a wrong decode by far
@@ -93,9 +92,9 @@ class Special(TunableCodec):
         """The one that the case names."""
         return self.side
 
-    def analyse(self, rgb: Pixels, progress: Progress | None = None) -> Analysis:
+    def analyse(self, rgb: Pixels, guidance: Guidance = UNGUIDED, progress: Progress | None = None) -> Analysis:
         """Scaled latents and hyper-latents."""
-        omega, hyper, importance = super().analyse(rgb, progress)
+        omega, hyper, importance = super().analyse(rgb, guidance, progress)
         return Analysis(omega * np.float32(self.factor), hyper * np.float32(self.factor), importance)
 
 
@@ -286,8 +285,8 @@ def count_escapes(data: bytes) -> int:
     tables = codec.entropy.tables
     count = 0
     for place in tiled.places(parsed):
-        counter = EscapeCounter(READERS[coder_name(header.coder)](tables, place.stream), tables)
-        walk(counter, codec.entropy, place.geometry, header.level_shift, None)
+        counter = EscapeCounter(CODERS[coder_name(header.coder)][1](tables, place.slices[0]), tables)
+        walk(counter, codec.entropy, place.area.geometry, header.level_shift, None)
         count += counter.count
     return count
 
@@ -310,6 +309,7 @@ def describe(data: bytes) -> Record:
 def _symbol_record(data: bytes) -> Record:
     """What is exact in the IMAGE chunk of the tunable codec."""
     symbols = read_symbols(data)
+    assert isinstance(symbols, Symbols)
     arrays = symbols._asdict() | {"dequantised16": symbols.dequantised16}
     return {
         "model": find(container.read(data).header.model).name,
@@ -323,12 +323,13 @@ def _symbol_record(data: bytes) -> Record:
 def _plane_record(data: bytes) -> Record:
     """What is exact in the IMAGE chunk of the wu2019 codec."""
     symbols = read_symbols(data)
-    arrays = {"depth": symbols.levels, "z": symbols.latents}
+    assert isinstance(symbols, wu2019.Symbols)
+    arrays = symbols._asdict()
     return {
         "model": find(container.read(data).header.model).name,
         "shapes": {name: list(array.shape) for name, array in arrays.items()},
         "symbols": {name: _sha(array) for name, array in arrays.items()},
-        "depths": np.unique(symbols.levels).tolist(),
+        "depths": np.unique(symbols.depth).tolist(),
     }
 
 
@@ -352,7 +353,7 @@ def _split_record(data: bytes) -> Record:
 
 
 RECORDS: dict[int, Callable[[bytes], Record]] = {
-    spec.CODEC_TUNABLE: _symbol_record,
+    spec.CODEC_GIC1: _symbol_record,
     spec.CODEC_SPLIT: _split_record,
     spec.CODEC_WU2019: _plane_record,
 }

@@ -31,15 +31,14 @@ from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.evaluate.curves import Curve, at_rate, curve_of
 from gancodec.evaluate.metrics.quality import decibel
 from gancodec.evaluate.report import plots
-from gancodec.models.gic1.symbols import Symbols
 from gancodec.models.wu2019.codec import Wu2019Codec
-from gancodec.models.wu2019.symbols import PlaneModel, walk
+from gancodec.models.wu2019.symbols import PlaneModel, Symbols, walk
 from gancodec.models.wu2019.training import plane_tables
 from gancodec.train.data import Crops
 from gancodec.train.freeze import HistogramCoder
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import checkpoint_meta
-from gancodec.types import Picture, Planes
+from gancodec.types import Picture
 
 WHOLE, NO_GAN, NO_MASKER = "wu2019-small", "wu2019-small-no-gan", "wu2019-small-no-masker"
 FIXED, STRONG = "wu2019-small-fixed", "wu2019-small-strong-gan"
@@ -66,7 +65,7 @@ def measure(
         for rgb in pictures:
             coded = encode_with(codec, Picture(rgb), EncodeOptions(n=n))
             parsed = container.read(coded.data)
-            symbols = read_with(parsed, codec)
+            symbols = codec.symbols(parsed)
             decoded = decode_with(parsed, codec).rgb
             quality.append((metrics.ms_ssim(decoded, rgb), metrics.psnr(decoded, rgb)))
             bpp[name].append(coded.bpp)
@@ -105,14 +104,14 @@ def _numbers(bits: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
 
 def plain_size(masker: bool) -> Size:
     """Bytes of a file whose IMAGE chunk is packed without entropy coding."""
-    return lambda file, image, symbols: file - image + len(packed(symbols.levels, symbols.latents, masker))
+    return lambda file, image, symbols: file - image + len(packed(symbols.depth, symbols.z, masker))
 
 
 def huffman_size(codec: Wu2019Codec) -> Size:
     """Bytes of a file with the Huffman coder; checked by reading."""
 
     def size(file: int, image: int, symbols: Symbols) -> int:
-        planes = Planes(symbols.levels, symbols.latents)
+        planes = symbols
         writer = HuffmanWriter(codec.entropy.tables)
         walk(writer, codec.entropy, planes.depth.shape, False, planes)
         data = writer.finish()
@@ -139,9 +138,9 @@ def even_size(codec: Wu2019Codec, pictures: Sequence[NDArray[np.uint8]]) -> Size
         return models[depth]
 
     def size(file: int, image: int, symbols: Symbols) -> int:
-        depth = int(symbols.levels.flat[0])
-        assert (symbols.levels == depth).all(), "every site has the same depth"
-        model, planes = model_for(depth), _even(symbols.latents, depth)
+        depth = int(symbols.depth.flat[0])
+        assert (symbols.depth == depth).all(), "every site has the same depth"
+        model, planes = model_for(depth), _even(symbols.z, depth)
         writer = RangeWriter(model.tables)
         walk(writer, model, planes.depth.shape, True, planes)
         data = writer.finish()
@@ -153,8 +152,8 @@ def even_size(codec: Wu2019Codec, pictures: Sequence[NDArray[np.uint8]]) -> Size
     return size
 
 
-def _even(z: NDArray[np.floating] | NDArray[np.int32], depth: int) -> Planes:
-    return Planes(np.full(z.shape[1:], depth, np.int32), z[:depth].astype(np.int32))
+def _even(z: NDArray[np.floating] | NDArray[np.int32], depth: int) -> Symbols:
+    return Symbols(np.full(z.shape[1:], depth, np.int32), z[:depth].astype(np.int32))
 
 
 def extra_at(whole: Curve, without: Curve, similarity: float) -> str:

@@ -11,6 +11,7 @@ from gancodec.cli.files import Job
 from gancodec.cli.models import known
 from gancodec.cli.report import Report
 from gancodec.container import Container, read, spec
+from gancodec.models.registry import CODECS
 
 CODERS = {
     spec.CODER_RANGE: "range",
@@ -18,7 +19,6 @@ CODERS = {
     spec.CODER_WEBP: "webp",
     spec.CODER_WEBP_LOSSLESS: "webp-lossless",
 }
-CODECS = {spec.CODEC_TUNABLE: "gic1", spec.CODEC_SPLIT: "split", spec.CODEC_WU2019: "wu2019"}
 
 
 def info(

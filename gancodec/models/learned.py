@@ -155,4 +155,4 @@ class LearnedDraft(Draft, Generic[A, W, S]):
         coder, levels = self.options.entropy, self.codec.levels_at(self.analysis, knob)
         streams = tiled.encode(self.codec, self.analysis, self.geometry, levels, coder, trim)
         header = replace(self.header, n=round(knob * 1000), level_shift=levels.shift)
-        return Coded(header, streams, tiled.tile_side(self.geometry), knob)
+        return Coded(header, streams, self.codec.tile_side(self.geometry), knob)

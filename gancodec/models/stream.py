@@ -36,6 +36,8 @@ CODERS: dict[str, tuple[Callable[[Tables], Coder], Callable[[Tables, bytes], Cod
     "range": (RangeWriter, RangeReader),
     "huffman": (HuffmanWriter, HuffmanReader),
 }
+TILED_FROM = 1 << 22  # padded pixels: smaller pictures are one stream
+TILE_SIDE = 2048  # pixels; 1024 costs another 0.3 % of the bits (docs/decisions.md)
 
 
 class Integers(Protocol):
@@ -116,6 +118,11 @@ class StreamCodec(ABC, Generic[A, W, S]):
     @abstractmethod
     def importance_of(self, symbols: S, frame: Frame) -> Plane:
         """Importance of each place in [0, 1], without torch."""
+
+    def tile_side(self, geometry: Geometry) -> int | None:
+        """Side in pixels of the tiles that a picture is cut into; None for one that is not."""
+        height, width = geometry.padded
+        return TILE_SIDE if height * width > TILED_FROM and max(height, width) > TILE_SIDE else None
 
     def write(self, wanted: W, frame: Frame) -> tuple[bytes, ...]:
         """The slices of one stream."""

@@ -19,9 +19,6 @@ from gancodec.models.stream import A, Frame, Levels, S, StreamCodec, W, coder_na
 from gancodec.tiling import Area, cover
 from gancodec.types import BLOCK, Geometry, Plane, Planes
 
-TILED_FROM = 1 << 22  # padded pixels: smaller pictures are one stream
-TILE_SIDE = 2048  # pixels; 1024 costs another 0.3 % of the bits (docs/decisions.md)
-
 
 class Place(NamedTuple):
     """A stream, in slices, and the area of the padded picture that it codes."""
@@ -30,18 +27,12 @@ class Place(NamedTuple):
     slices: tuple[bytes, ...]
 
 
-def tile_side(geometry: Geometry) -> int | None:
-    """Side in pixels of the tiles that a picture is cut into; None for one that is not."""
-    height, width = geometry.padded
-    return TILE_SIDE if height * width > TILED_FROM and max(height, width) > TILE_SIDE else None
-
-
 def encode(
     codec: StreamCodec[A, W, S], analysis: A, geometry: Geometry, levels: Levels, coder: str = "range", trim: int = 0
 ) -> tuple[tuple[bytes, ...], ...]:
     """Streams of an analysed picture at the levels of the whole, one or one a tile."""
     streams = []
-    for area in _areas(geometry, tile_side(geometry)):
+    for area in _areas(geometry, codec.tile_side(geometry)):
         wanted = codec.wanted_of(analysis, levels, area, trim)
         streams.append(codec.write(wanted, Frame(area.geometry, coder, levels.shift)))
     return tuple(streams)
