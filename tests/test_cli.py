@@ -20,7 +20,8 @@ from PIL import Image
 
 import gancodec
 from gancodec import codec, weights
-from gancodec.cli import files, options
+from gancodec.batch.files import read_gic
+from gancodec.cli import options
 from gancodec.cli.app import app
 from gancodec.codec import Box, api
 from gancodec.errors import CorruptFile, GicError, MissingWeights
@@ -582,7 +583,7 @@ def test_info_json(run: Run, coded: Path) -> None:
 
 
 def test_info_of_another_format_reads_only_its_start(run: Run, photo: Path) -> None:
-    assert files.read_gic(str(photo)) == photo.read_bytes()[:8]
+    assert read_gic(str(photo)) == photo.read_bytes()[:8]
     assert run("info", photo).code == 3
 
 
@@ -638,16 +639,15 @@ def weights_known() -> bool:
 
 SLOW = """
 import os, signal, sys, time
-from gancodec.cli import files
+from gancodec.batch import files, job
 from gancodec.cli.app import main
 def fsync(descriptor):
     print("writing", flush=True)
     time.sleep(30)
 os.fsync = fsync
-from gancodec.cli import encode
-def encode_one(job, *args, **kwargs):
+def run(job, *args, **kwargs):
     files.write(job, b"data", files.Saving())
-encode.encode_one = encode_one
+job.run = run
 main(sys.argv[1:])
 """
 

@@ -21,13 +21,13 @@ from gancodec.batch import files
 from gancodec.batch.files import Job, Saving
 from gancodec.container import read_header, spec
 from gancodec.errors import GicError, UnreadablePicture
+from gancodec.messages import describe
 
 if TYPE_CHECKING:
     from gancodec.codec.api import Encoded
     from gancodec.codec.options import DecodeOptions, EncodeOptions
     from gancodec.codec.view import Progress
 
-FAILED = 1
 TRIM_FROM = 1 << 25  # bytes that a process has grown by since; after every input it would cost a fifth of the time
 Record = dict[str, Any]
 _trimmed = 0  # what was resident after the last trimming
@@ -56,17 +56,6 @@ class Outcome(NamedTuple):
 
     record: Record
     trace: str = ""
-
-
-def describe(error: BaseException) -> tuple[str, int]:
-    """One line for the user and the exit code."""
-    if isinstance(error, GicError):
-        text, code = str(error), error.exit_code
-    elif isinstance(error, MemoryError):
-        text, code = "out of memory", FAILED
-    else:
-        text, code = f"unexpected {type(error).__name__}: {error} (-vv shows where)", FAILED
-    return files.printable(" ".join(text.split())), code
 
 
 def failure(job: Job, error: BaseException) -> Outcome:

@@ -19,17 +19,16 @@ from gancodec.cli.decode import decode
 from gancodec.cli.encode import encode
 from gancodec.cli.evaluate import evaluate
 from gancodec.cli.export import export
-from gancodec.cli.files import printable, writing_standard_output
 from gancodec.cli.info import info
 from gancodec.cli.inspect import inspect
 from gancodec.cli.models import known, models
-from gancodec.cli.report import FAILED, INTERRUPTED, describe
 from gancodec.cli.saliency import saliency
 from gancodec.cli.sizes import sizes
 from gancodec.cli.train import train
 from gancodec.cli.tune_curve import tune_curve
 from gancodec.cli.verify import verify
 from gancodec.container import spec
+from gancodec.messages import FAILED, describe, printable, writing_standard_output
 
 HELP = """A learned image codec: `gancodec encode photo.png --bpp 0.1` writes photo.gic, `gancodec decode photo.gic`
 writes photo.png.
@@ -41,6 +40,7 @@ Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input un
 4 model or optional package missing, 5 size missed with --strict, 6 output exists, 130 interrupted.
 """
 
+INTERRUPTED = 130
 END_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 # Plain help: drawing it with rich would double the time that --help takes.

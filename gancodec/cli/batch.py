@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
-from gancodec.batch import job as work
+from gancodec.batch.files import Saving
 from gancodec.batch.job import Task
 from gancodec.cli import convert, decode, encode, files, options
 from gancodec.cli.report import Report
@@ -81,7 +80,7 @@ def batch(
     An output that exists and is not in the manifest stays: made again with the same bytes it counts as done, with
     others the input fails. Run the same command again until it exits with 0.
     """
-    saving = files.Saving(overwrite, repeat=True)
+    saving = Saving(overwrite, repeat=True)
     report = options.writing_report(inputs, None, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     log = os.path.join(folder, MANIFEST) if manifest is None else manifest
     convert.check_jobs(inputs, jobs, log)
@@ -89,7 +88,7 @@ def batch(
     encoding |= {"--entropy": entropy != "range", "--saliency": saliency, "--protect": protect}
     decoding: dict[str, object] = {"--format": picture_format, "--realism": realism}
     _refuse(encoding if backwards else decoding, backwards)
-    start = _engine(engine, address, jobs, threads, gpus, retries)
+    chosen_engine = _engine(engine, address, jobs, threads, gpus, retries, report)
     options.set_threads(threads)
     if backwards:
         from gancodec.codec.options import DecodeOptions
@@ -116,7 +115,7 @@ def batch(
         suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
     run = convert.Run(report, task, show, log, resume=True)
     plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder)
-    raise typer.Exit(run(plan, start(report, task)))
+    raise typer.Exit(run(plan, chosen_engine))
 
 
 def _refuse(given: dict[str, object], backwards: bool) -> None:
@@ -126,13 +125,13 @@ def _refuse(given: dict[str, object], backwards: bool) -> None:
 
 
 def _engine(
-    name: str, address: str | None, jobs: int, threads: int | None, gpus: float, retries: int
-) -> Callable[[Report, Task], convert.Start]:
-    """What starts the engine for a task; UsageError for options that do not go with it."""
+    name: str, address: str | None, jobs: int, threads: int | None, gpus: float, retries: int, report: Report
+) -> convert.Engine:
+    """The engine of a name; UsageError for options that do not go with it."""
     if name == "local":
         if address is not None or gpus:
             raise UsageError("--address and --gpus are for --engine ray")
-        return lambda report, task: convert.local_engine(report, task, work.run, jobs, threads, retries)
+        return partial(convert.local_engine, report=report, jobs=jobs, threads=threads, retries=retries)
     if address is not None and not jobs:
         raise UsageError("--address: say with --jobs how many workers the cluster is to run")
     from gancodec.batch import local, ray
@@ -141,4 +140,4 @@ def _engine(
     share = threads or (local.share(workers) if address is None else 1)
     cluster = ray.Cluster(address or "local", workers, share, gpus, retries)
     ray.load()
-    return lambda _, task: lambda inputs: lambda todo: ray.run(todo, task, cluster)
+    return lambda todo, task, _: ray.run(todo, task, cluster)

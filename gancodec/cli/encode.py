@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import Annotated, TypedDict
 
 import typer
 
-from gancodec.batch import job as work
-from gancodec.batch.job import Outcome, Record, Task
+from gancodec.batch.files import Job, Saving
+from gancodec.batch.job import Record, Task
 from gancodec.cli import convert, files, options
-from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
-
-if TYPE_CHECKING:
-    from gancodec.codec.view import Progress
 
 Bpp = Annotated[
     float | None,
@@ -84,7 +80,7 @@ def encode(
     move bits between the parts of a picture: the file stays as large as asked for, so the rest gets fewer.
     """
     rate = rate_of(bpp, size, n)
-    saving = files.Saving(overwrite, skip_existing, preserve_times)
+    saving = Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     convert.check_jobs(inputs, jobs, manifest)
     dropped = options.parse_strip(strip)
@@ -108,7 +104,8 @@ def encode(
     task = Task(chosen, saving)
     run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
-    raise typer.Exit(run(plan, convert.local_engine(report, task, encode_one, jobs, threads)))
+    engine = partial(convert.local_engine, report=report, jobs=jobs, threads=threads)
+    raise typer.Exit(run(plan, engine))
 
 
 class Rate(TypedDict):
@@ -124,11 +121,6 @@ def rate_of(bpp: float | None, size: int | None, n: float | None) -> Rate:
     if sum(value is not None for value in (bpp, size, n)) > 1:
         raise UsageError("--bpp, --size and --n exclude each other")
     return {"bpp": bpp, "size": size, "n": n}
-
-
-def encode_one(job: Job, task: Task, progress: Progress | None = None) -> Outcome:
-    """Encode one picture in this process."""
-    return work.run(job, task, progress=progress)
 
 
 def show(record: Record, report: Report) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import typer
 
+from gancodec.batch.files import Job, read_gic
 from gancodec.cli import files, options
-from gancodec.cli.files import Job
 from gancodec.cli.models import known
 from gancodec.cli.report import Report
 from gancodec.container import Container, read, spec
+from gancodec.messages import printable
 
 CODERS = {
     spec.CODER_RANGE: "range",
@@ -32,7 +33,7 @@ def info(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        data = files.read_gic(job.source, max_pixels)
+        data = read_gic(job.source, max_pixels)
         record = describe(job.source, data, read(data, max_pixels))
         report.result(as_text(record), record)
 
@@ -76,7 +77,7 @@ def as_text(record: dict[str, Any]) -> str:
         n = f", n={record['n']:.3f}"
     synthetic = "yes: the decoded picture may contain detail that the original did not have"
     lines = [
-        f"{files.printable(record['file'])}: gic {record['format']}, {record['width']}x{record['height']}, "
+        f"{printable(record['file'])}: gic {record['format']}, {record['width']}x{record['height']}, "
         f"{record['bytes']} bytes, {record['bpp']:.4f} bpp",
         f"  model      {model}",
         f"  coding     codec {record['codec']}, {record['coder']} coder{n}",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gancodec.batch.files import PIPE, Job, open_source
 from gancodec.cli import files, options
 from gancodec.cli.encode import Bpp, EntropyOption, Parameter, Size
 from gancodec.cli.evaluate import writing
-from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.container import spec
 from gancodec.errors import OutputExists, UsageError
@@ -63,7 +63,7 @@ def inspect(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     if sum(value is not None for value in (bpp, size, n)) > 1:
         raise UsageError("--bpp, --size and --n exclude each other")
-    if source == files.PIPE and out is None:
+    if source == PIPE and out is None:
         raise UsageError("standard input has no name: use --out DIR with it")
     from gancodec.codec.api import DecodeOptions, EncodeOptions
     from gancodec.evaluate import look
@@ -114,7 +114,7 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
 
 
 def _read(source: str) -> bytes:
-    with files.open_source(source) as handle:
+    with open_source(source) as handle:
         return handle.read()
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
-from gancodec.batch.local import THREAD_VARIABLES
-from gancodec.cli.files import PIPE, Saving
+from gancodec.batch.files import PIPE, Saving
 from gancodec.cli.report import Report
 from gancodec.container import spec
 from gancodec.errors import UsageError
@@ -243,6 +242,8 @@ def set_threads(count: int | None) -> None:
     """Limit the threads of numpy and PyTorch; the variables are read when those are first imported."""
     if count is None:
         return
+    from gancodec.batch.local import THREAD_VARIABLES
+
     for name in THREAD_VARIABLES:
         os.environ[name] = str(count)
     if "torch" in sys.modules:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gancodec.batch.files import PIPE, Job, Saving, open_source, write
 from gancodec.cli import encode, files, options
-from gancodec.cli.files import Job
-from gancodec.cli.report import FAILED, Report
+from gancodec.cli.report import Report
 from gancodec.errors import GicError, UnreadablePicture, UsageError
+from gancodec.messages import FAILED
 
 if TYPE_CHECKING:
     from gancodec.evaluate.sizes import Baseline, Entry, Finding, Settings
@@ -191,7 +192,7 @@ def _write(baseline: str, model: ModelInfo, entries: dict[str, Entry], old: Base
     """Write the baseline, whole or not at all, and tell what has left it."""
     from gancodec.evaluate.sizes import dump, new_baseline
 
-    files.write(Job("", baseline), dump(new_baseline(model, entries)), files.Saving(overwrite=True))
+    write(Job("", baseline), dump(new_baseline(model, entries)), Saving(overwrite=True))
     for name in sorted(set(old.files if old is not None else ()) - set(entries)):
         report.say(f"{name}: no longer in the baseline")
     report.say(f"{baseline}: {len(entries)} file{'' if len(entries) == 1 else 's'}, model {model.name}")
@@ -233,7 +234,7 @@ def _walk(names: Iterable[str], baseline: str, known: dict[str, str]) -> dict[st
     root = os.path.dirname(_place(baseline))
     found: dict[str, str] = {}
     for argument in names:
-        if argument in ("", files.PIPE):
+        if argument in ("", PIPE):
             raise UsageError("standard input and empty names cannot be in a baseline: name a file")
         inside: dict[str, str] = {}
         if os.path.isdir(argument):
@@ -258,7 +259,7 @@ def _relative(path: str, root: str) -> str:
 
 def _content(path: str) -> bytes:
     """All of a file; UnreadablePicture where that cannot be had."""
-    with files.open_source(path) as handle:
+    with open_source(path) as handle:
         try:
             return handle.read()
         except OSError as error:
@@ -269,7 +270,7 @@ def _read(baseline: str) -> Baseline:
     """Read a baseline; an error of exit code 3, with its name, where that cannot be done."""
     from gancodec.evaluate.sizes import parse
 
-    if baseline in ("", files.PIPE):
+    if baseline in ("", PIPE):
         raise UsageError("the baseline has to be a file, as its names are relative to its folder")
     try:
         return parse(_content(baseline))
