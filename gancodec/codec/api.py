@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Allocation",
     "DecodeOptions",
+    "Decoded",
     "EncodeOptions",
     "Encoded",
     "decode",
     "decode_bytes",
+    "decode_parsed",
     "decode_with",
     "describe_miss",
     "encode",
@@ -55,15 +57,23 @@ SYNTHETIC_NOTE = "Decoded by gancodec{at}: fine detail may be synthesised and no
 
 
 class Encoded(NamedTuple):
-    """An encoded picture: the file, its n and bits per pixel, sizes tried, whether the target was met, and notices
-    for the user."""
+    """An encoded picture: the file, its n (None where the codec has none) and bits per pixel, sizes tried, whether the
+    target was met, notices for the user, and the name of the model (None for codecs without)."""
 
     data: bytes
-    n: float
+    n: float | None
     bpp: float
     probes: int
     hit: bool
     notices: tuple[str, ...]
+    model: str | None = None
+
+
+class Decoded(NamedTuple):
+    """A decoded picture, and the name of the model that made it (None for codecs without)."""
+
+    picture: Picture
+    model: str | None = None
 
 
 def encode_picture(
@@ -119,7 +129,7 @@ def encode_with(
     coded = streams[found.n, found.trim]
     header = _header(picture, codec, found.n, coded.level_shift, options)
     data = _wrap(coded.image, picture, header, options, coded.tiles)
-    return _encoded(data, found.n, found, target, picture, options)
+    return _encoded(data, found.n, info.name, found, target, picture, options)
 
 
 def _encode_split(picture: Picture, options: EncodeOptions, asked: Wishes | None) -> Encoded:
@@ -147,24 +157,34 @@ def _encode_split(picture: Picture, options: EncodeOptions, asked: Wishes | None
 
         found = rate.search(size_at, target, split.FIRST_STEP, split.RATE_SLOPE, split.STEPS, fixed, size_at)
         image = images[found.n, found.trim]
-    return _encoded(_wrap(image, picture, header, options), 0.0, found, target, picture, options)
+    return _encoded(_wrap(image, picture, header, options), None, None, found, target, picture, options)
 
 
 def _encoded(
-    data: bytes, n: float, found: rate.Found, target: int | None, picture: Picture, options: EncodeOptions
+    data: bytes,
+    n: float | None,
+    model: str | None,
+    found: rate.Found,
+    target: int | None,
+    picture: Picture,
+    options: EncodeOptions,
 ) -> Encoded:
     """What to tell of a file; TargetMissed under `strict`."""
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
+    coded = Encoded(data, n, bpp, found.probes, hit, picture.notices, model)
     if options.strict and not hit:
-        assert target is not None  # a fixed n is always hit
-        raise TargetMissed(describe_miss(f"{target} bytes", len(data) > target, len(data), bpp))
-    return Encoded(data, n, bpp, found.probes, hit, picture.notices)
+        raise TargetMissed(describe_miss(coded, options))
+    return coded
 
 
-def describe_miss(target: str, above: bool, size: int, bpp: float) -> str:
-    """What to tell users whose target, "500 bytes" or "0.1 bpp", was missed, with the file's size on disk."""
-    got = f"{size} bytes, {bpp:.4f} bpp"
+def describe_miss(coded: Encoded, options: EncodeOptions) -> str:
+    """What to tell users whose target, `size` or `bpp`, was missed, with the file's size on disk."""
+    size, got = len(coded.data), f"{len(coded.data)} bytes, {coded.bpp:.4f} bpp"
+    if options.size is not None:
+        target, above = f"{options.size} bytes", size > options.size
+    else:
+        target, above = f"{options.bpp} bpp", coded.bpp > (options.bpp or 0)
     if above:
         return f"{target}: out of reach, the nearest is {got}"
     return f"{target}: not met to {100 * rate.TOLERANCE:.0f} %, the largest found below is {got}"
@@ -253,16 +273,21 @@ def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Pr
     Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
     """
     options = options or DecodeOptions()
-    parsed = container.read(data, max_pixels=options.max_pixels)
+    return decode_parsed(container.read(data, max_pixels=options.max_pixels), options, progress).picture
+
+
+def decode_parsed(parsed: Container, options: DecodeOptions, progress: Progress | None = None) -> Decoded:
+    """`decode_bytes` of a file that has been parsed."""
     view = view_of(options, _geometry(parsed.header))
     if parsed.header.codec == split.CODEC_ID:
         if options.model is not None:
             raise UsageError(f"model {options.model}: files of the split codec have none")
         realism_of(options.realism, None)
         rgb = split.decode(parsed.image, _geometry(parsed.header), parsed.header.coder)
-        return _unwrap(parsed, view.taken_from(rgb), view)
+        return Decoded(_unwrap(parsed, view.taken_from(rgb), view))
     codec = _codec_of(parsed.header, options.model, options.device)
-    return decode_with(parsed, codec, realism_of(options.realism, codec.weights.info), view, progress)
+    info = codec.weights.info
+    return Decoded(decode_with(parsed, codec, realism_of(options.realism, info), view, progress), info.name)
 
 
 def realism_of(asked: float | None, info: ModelInfo | None) -> float:
