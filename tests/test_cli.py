@@ -40,17 +40,17 @@ FLAGS = {
         "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--profile", "--inner", "--factor",
     },
     "decode": WRITING | {"--format", "--realism", "--region", "--scale", "--jobs/-j", "--manifest"},
-    "batch": READING | (EMPHASIS - {"--roi", "--roi-box"}) | {
+    "batch": READING | EMPHASIS | {
         "--dir/-d", "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--decode", "--format", "--realism",
         "--model", "--device", "--engine", "--address", "--jobs/-j", "--threads", "--gpus", "--retries", "--manifest",
-        "--overwrite/-f",
+        "--overwrite/-f", "--profile", "--inner", "--factor", "--preserve-times",
     },
     "info": READING,
     "verify": READING,
     "models": {"--json", "--help"},
     "inspect": READING | EMPHASIS | {
         "--overwrite/-f", "--out", "--original", "--bpp", "--size", "--n", "--model", "--entropy", "--device",
-        "--realism",
+        "--realism", "--strict", "--strip", "--profile", "--inner", "--factor",
     },
     "saliency": READING | {
         "--output/-o", "--dir/-d", "--overwrite/-f", "--skip-existing", "--method", "--saliency-model", "--mask",

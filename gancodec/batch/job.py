@@ -143,7 +143,7 @@ def load(task: Task) -> None:
     from gancodec.codec.network import load_network
     from gancodec.codec.options import EncodeOptions
 
-    if isinstance(task.options, EncodeOptions) and task.options.profile == "split":
+    if isinstance(task.options, EncodeOptions) and not task.options.learned:
         return
     with contextlib.suppress(GicError):
         load_network(weights.get(task.options.model), task.options.device)

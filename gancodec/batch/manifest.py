@@ -153,7 +153,7 @@ def _weights(options: EncodeOptions | DecodeOptions) -> str:
     from gancodec import weights
     from gancodec.codec.options import EncodeOptions
 
-    needed = options.profile == "tunable" if isinstance(options, EncodeOptions) else options.model is not None
+    needed = options.learned if isinstance(options, EncodeOptions) else options.model is not None
     try:
         return weights.find(options.model).sha256 if needed else ""
     except MissingWeights:  # which every picture will tell

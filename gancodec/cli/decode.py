@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gancodec.batch.files import PIPE, Job, Saving
-from gancodec.batch.job import Record, Task
-from gancodec.cli import convert, files, options
-from gancodec.cli.report import Report
+from gancodec.cli import files, options
+from gancodec.codec.options import DecodeOptions
 from gancodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from gancodec.batch.job import Record
+    from gancodec.cli.report import Report
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 FORMATS = {suffix: name for name, suffix in SUFFIXES.items()}  # those that need not be asked from imageio, and numpy
@@ -63,17 +66,17 @@ def decode(
     """
     saving = Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
+    from gancodec.batch.job import Task
+    from gancodec.cli import convert
+
     convert.check_jobs(inputs, jobs, manifest)
     kind = format_of(output, picture_format)
     options.set_threads(threads)
-    from gancodec.codec.options import DecodeOptions
-
     box = None if region is None else options.parse_region(region)
     task = Task(DecodeOptions(model, device, realism, max_pixels, box, scale), saving, kind)
     run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder)
-    engine = partial(convert.local_engine, report=report, jobs=jobs, threads=threads)
-    raise typer.Exit(run(plan, engine))
+    raise typer.Exit(run(plan, partial(convert.local_engine, report=report, jobs=jobs, threads=threads)))
 
 
 def format_of(output: str | None, asked: options.Format | None) -> str:

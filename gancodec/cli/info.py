@@ -10,16 +10,9 @@ from gancodec.batch.files import Job, read_gic
 from gancodec.cli import files, options
 from gancodec.cli.models import known
 from gancodec.cli.report import Report
+from gancodec.codec.options import CODEC_NAMES, CODER_NAMES
 from gancodec.container import Container, read, spec
 from gancodec.messages import printable
-
-CODERS = {
-    spec.CODER_RANGE: "range",
-    spec.CODER_HUFFMAN: "huffman",
-    spec.CODER_WEBP: "webp",
-    spec.CODER_WEBP_LOSSLESS: "webp-lossless",
-}
-CODECS = {spec.CODEC_TUNABLE: "gic1", spec.CODEC_SPLIT: "split", spec.CODEC_WU2019: "wu2019"}
 
 
 def info(
@@ -52,8 +45,8 @@ def describe(name: str, data: bytes, container: Container) -> dict[str, Any]:
         "height": header.height,
         "bytes": len(data),
         "bpp": 8 * len(data) / pixels,
-        "codec": CODECS.get(header.codec, str(header.codec)),
-        "coder": CODERS.get(header.coder, str(header.coder)),
+        "codec": CODEC_NAMES.get(header.codec, str(header.codec)),
+        "coder": CODER_NAMES.get(header.coder, str(header.coder)),
         "model": header.model,
         "model_name": None if model is None else model.name,
         "model_hash": header.model_hash.hex(),

@@ -11,14 +11,13 @@ import typer
 
 from gancodec.batch.files import PIPE, Job, open_source
 from gancodec.cli import files, options
-from gancodec.cli.encode import Bpp, EntropyOption, Parameter, Size
 from gancodec.cli.evaluate import writing
 from gancodec.cli.report import Report
+from gancodec.codec.options import DecodeOptions, EncodeOptions
 from gancodec.container import spec
 from gancodec.errors import OutputExists, UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import DecodeOptions, EncodeOptions
     from gancodec.evaluate.look import Look
     from gancodec.types import Picture
 
@@ -32,20 +31,26 @@ Original = Annotated[
 
 
 def inspect(
+    context: typer.Context,
     source: Input,
     out: Out = None,
     original: Original = None,
-    bpp: Bpp = None,
-    size: Size = None,
-    n: Parameter = None,
+    bpp: options.Bpp = None,
+    size: options.Size = None,
+    n: options.Parameter = None,
+    strict: options.Strict = False,
     model: options.Model = None,
-    entropy: EntropyOption = "range",
+    entropy: options.EntropyOption = EncodeOptions.entropy,
+    strip: options.Strip = "",
     saliency: options.Saliency = None,
     saliency_model: options.SaliencyModel = None,
     saliency_strength: options.SaliencyStrength = None,
     roi: options.Roi = None,
-    roi_box: options.RoiBox = None,
+    roi_boxes: options.RoiBoxes = None,
     protect: options.Protect = "",
+    profile: options.ProfileOption = EncodeOptions.profile,
+    inner: options.InnerOption = EncodeOptions.inner,
+    factor: options.Factor = EncodeOptions.factor,
     realism: options.Realism = None,
     device: options.DeviceOption = "auto",
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
@@ -61,26 +66,14 @@ def inspect(
     of the split profile have kept cells instead of levels and bits per block.
     """
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
-    if sum(value is not None for value in (bpp, size, n)) > 1:
-        raise UsageError("--bpp, --size and --n exclude each other")
     if source == PIPE and out is None:
         raise UsageError("standard input has no name: use --out DIR with it")
-    from gancodec.codec.api import DecodeOptions, EncodeOptions
+    encode = options.encode_options(context.params)
     from gancodec.evaluate import look
 
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
         raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
-    encode = EncodeOptions(
-        bpp=bpp,
-        size=size,
-        n=n,
-        model=model,
-        entropy=entropy,
-        device=device,
-        max_pixels=max_pixels,
-        **options.emphasis(saliency, saliency_model, saliency_strength, roi, roi_box or [], protect),
-    )
     decode = DecodeOptions(device=device, realism=realism, max_pixels=max_pixels)
 
     def work(job: Job) -> None:
@@ -98,7 +91,7 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
 
     data = _read(source)
     if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):
-        shown = type(encode)(
+        shown = EncodeOptions(
             device=encode.device,
             max_pixels=encode.max_pixels,
             saliency=encode.saliency,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gancodec.batch.files import PIPE, Job, Saving, open_source, write
-from gancodec.cli import encode, files, options
+from gancodec.cli import files, options
 from gancodec.cli.report import Report
+from gancodec.codec.options import EncodeOptions
 from gancodec.errors import GicError, UnreadablePicture, UsageError
 from gancodec.messages import FAILED
 
@@ -49,7 +50,9 @@ Measured = Annotated[
         show_default=False,
     ),
 ]
-EntropyOption = Annotated[options.Entropy | None, typer.Option("--entropy", help="Entropy coder; else range.")]
+EntropyOption = Annotated[
+    options.Entropy | None, typer.Option("--entropy", help=f"Entropy coder; else {EncodeOptions.entropy}.")
+]
 DeviceOption = Annotated[
     options.Device | None, typer.Option("--device", help="Where the networks run; else the CPU, for stable sizes.")
 ]
@@ -128,11 +131,12 @@ def _tell(findings: Sequence[Finding], exact: bool, report: Report, baseline: st
 
 @sizes.command()
 def update(
+    context: typer.Context,
     baseline: BaselineFile,
     inputs: Measured = None,
-    bpp: encode.Bpp = None,
-    size: encode.Size = None,
-    n: encode.Parameter = None,
+    bpp: options.Bpp = None,
+    size: options.Size = None,
+    n: options.Parameter = None,
     model: options.Model = None,
     entropy: EntropyOption = None,
     device: DeviceOption = None,
@@ -146,7 +150,9 @@ def update(
 
     What is not given stays as an existing baseline has it; a new one has n = 0 and the default model.
     """
-    given = _given(bpp=bpp, size=size, n=n, entropy=entropy, device=device)
+    options.encode_options(context.params)  # refuses what no file could be encoded with
+    asked = {"bpp": bpp, "size": size, "n": n, "entropy": entropy, "device": device}
+    given = {key: value for key, value in asked.items() if value is not None}
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     options.set_threads(threads)
     from gancodec import weights
@@ -169,14 +175,6 @@ def update(
     if code == 0:  # one failure, and the baseline stays as it is
         _write(baseline, chosen, entries, old, report)
     raise typer.Exit(code)
-
-
-def _given(**asked: object) -> dict[str, object]:
-    """The settings that were given."""
-    given = {key: value for key, value in asked.items() if value is not None}
-    if len({"bpp", "size", "n"} & set(given)) > 1:
-        raise UsageError("--bpp, --size and --n exclude each other")
-    return given
 
 
 def _to_update(inputs: list[str] | None, baseline: str, old: Baseline | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
-from gancodec.container import MAX_PIXELS
+from gancodec.container import MAX_PIXELS, spec
 from gancodec.container.spec import FACTORS
 from gancodec.errors import UsageError
 
@@ -23,8 +23,16 @@ N_BOUNDS = (-8.0, 8.0)  # beyond the end of every level range
 MOST_BPP = 64.0  # of any picture that the format holds; beyond it every rate is out of reach alike
 MOST_STRENGTH = 8.0
 STRIPPABLE = ("exif", "xmp")
-PROFILES = ("tunable", "split")
+PROFILES = {"tunable": "the learned codec", "split": "salient pixels kept, the rest shrunk"}  # what each is
 ENTROPY_CODERS = ("range", "huffman")
+INNER_CODERS = ("lossy", "lossless")  # of the split codec
+CODEC_NAMES = {spec.CODEC_TUNABLE: "gic1", spec.CODEC_SPLIT: "split", spec.CODEC_WU2019: "wu2019"}
+CODER_NAMES = {
+    spec.CODER_RANGE: "range",
+    spec.CODER_HUFFMAN: "huffman",
+    spec.CODER_WEBP: "webp",
+    spec.CODER_WEBP_LOSSLESS: "webp-lossless",
+}
 FROM_FILE = "file:"
 BOX = r"([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7})(?::([0-9]{1,2}|[0-9]?\.[0-9]{1,6}))?"
 
@@ -108,6 +116,11 @@ class EncodeOptions:
     inner: str = "lossy"
     factor: int = 4
 
+    @property
+    def learned(self) -> bool:
+        """Does a model encode?"""
+        return self.profile == "tunable"
+
 
 @dataclass(frozen=True)
 class DecodeOptions:
@@ -141,9 +154,8 @@ class DecodeOptions:
 
 def check(options: EncodeOptions) -> None:
     """UsageError for options that no picture could be encoded with."""
-    given = [name for name in ("bpp", "size", "n") if getattr(options, name) is not None]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other")
+    if sum(rate is not None for rate in (options.bpp, options.size, options.n)) > 1:
+        raise UsageError("--bpp, --size and --n exclude each other")
     if options.entropy not in ENTROPY_CODERS:
         raise UsageError(f"entropy coder {options.entropy}: choose {' or '.join(ENTROPY_CODERS)}")
     if isinstance(options.strip, str):
