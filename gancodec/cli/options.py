@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,7 +21,7 @@ from gancodec.errors import UsageError
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
 ENCODING = frozenset(field.name for field in fields(EncodeOptions))
-NOT_GIVEN: tuple[object, ...] = (None, "", (), [])
+NOT_GIVEN: tuple[object, ...] = (None, (), [])
 
 Device = Literal["auto", "cpu", "cuda"]
 Format = Literal["png", "jpeg", "webp", "tiff"]
@@ -251,13 +251,14 @@ def encode_options(words: Mapping[str, Any]) -> EncodeOptions:
     given = {name: words[name] for name in ENCODING if words.get(name) not in NOT_GIVEN}
     if "saliency_strength" in given and not {"saliency", "roi", "roi_boxes"} & set(given):
         raise UsageError("--saliency-strength scales --saliency, --roi and --roi-box: give one of them")
-    if "roi_boxes" in given:
-        given["roi_boxes"] = tuple(map(parse_box, given["roi_boxes"]))
-    for name in given.keys() & {"strip", "protect"}:
-        given[name] = parse_strip(given[name]) if name == "strip" else parse_protect(given[name])
-    chosen = EncodeOptions(**given)
+    parsers: dict[str, Callable[[Any], Any]] = {"strip": parse_strip, "protect": parse_protect, "roi_boxes": _boxes}
+    chosen = EncodeOptions(**given | {name: parsers[name](given[name]) for name in parsers.keys() & given})
     check(chosen)
     return chosen
+
+
+def _boxes(texts: Iterable[str]) -> tuple[Box, ...]:
+    return tuple(map(parse_box, texts))
 
 
 def set_threads(count: int | None) -> None:

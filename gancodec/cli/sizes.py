@@ -29,7 +29,10 @@ COLUMNS = ("file", "bytes before", "now", "change", "PSNR before", "now", "MS-SS
 LEFT = (0, len(COLUMNS) - 1)  # columns of text; the others hold numbers
 
 sizes = typer.Typer(
-    name="sizes", help="Hold file sizes and qualities to a baseline, in CI or by hand.", rich_markup_mode=None
+    name="sizes",
+    help="Hold file sizes and qualities to a baseline, in CI or by hand.",
+    rich_markup_mode=None,
+    add_completion=False,
 )
 
 

@@ -138,7 +138,7 @@ def _encode_split(picture: Picture, options: EncodeOptions, asked: Wishes | None
 
     target = target_size(options, picture.geometry)
     if options.saliency is None and options.roi is None and not options.roi_boxes:
-        options = replace(options, saliency="combined")  # the paper's choice
+        options, asked = replace(options, saliency="combined"), None  # the paper's choice
     cells = split.salient_cells(asked or priority.wishes(picture.rgb, options), picture.geometry)
     layers = split.take_apart(picture.rgb, cells, options.factor)
     width, height = picture.geometry.width, picture.geometry.height

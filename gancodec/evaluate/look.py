@@ -35,7 +35,8 @@ class Look:
 def at_picture(picture: Picture, encode: EncodeOptions, decode: DecodeOptions) -> Look:
     """Encode a picture, decode the file, and look at both; saliency that is not asked for is shown, not used."""
     found = _maps(picture, encode)
-    data = encode_picture(picture, encode, found if encode.saliency is not None else None).data
+    used = found if encode.saliency is not None else found._replace(saliency=None)
+    data = encode_picture(picture, encode, used).data
     return _look(data, decode_bytes(data, decode), picture, found, encode)
 
 
