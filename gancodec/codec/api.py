@@ -129,7 +129,7 @@ def encode_with(
     coded = streams[found.n, found.trim]
     header = _header(picture, codec, found.n, coded.level_shift, options)
     data = _wrap(coded.image, picture, header, options, coded.tiles)
-    return _encoded(data, found.n, info.name, found, target, picture, options)
+    return _encoded(data, info, found, target, picture, options)
 
 
 def _encode_split(picture: Picture, options: EncodeOptions, asked: Wishes | None) -> Encoded:
@@ -157,34 +157,27 @@ def _encode_split(picture: Picture, options: EncodeOptions, asked: Wishes | None
 
         found = rate.search(size_at, target, split.FIRST_STEP, split.RATE_SLOPE, split.STEPS, fixed, size_at)
         image = images[found.n, found.trim]
-    return _encoded(_wrap(image, picture, header, options), None, None, found, target, picture, options)
+    return _encoded(_wrap(image, picture, header, options), None, found, target, picture, options)
 
 
 def _encoded(
-    data: bytes,
-    n: float | None,
-    model: str | None,
-    found: rate.Found,
-    target: int | None,
-    picture: Picture,
-    options: EncodeOptions,
+    data: bytes, info: ModelInfo | None, found: rate.Found, target: int | None, picture: Picture, options: EncodeOptions
 ) -> Encoded:
     """What to tell of a file; TargetMissed under `strict`."""
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
+    n, model = (None, None) if info is None else (found.n, info.name)
     coded = Encoded(data, n, bpp, found.probes, hit, picture.notices, model)
-    if options.strict and not hit:
-        raise TargetMissed(describe_miss(coded, options))
-    return coded
+    if hit or not options.strict:
+        return coded
+    raise TargetMissed(describe_miss(coded, options))
 
 
 def describe_miss(coded: Encoded, options: EncodeOptions) -> str:
     """What to tell users whose target, `size` or `bpp`, was missed, with the file's size on disk."""
     size, got = len(coded.data), f"{len(coded.data)} bytes, {coded.bpp:.4f} bpp"
-    if options.size is not None:
-        target, above = f"{options.size} bytes", size > options.size
-    else:
-        target, above = f"{options.bpp} bpp", coded.bpp > (options.bpp or 0)
+    target = f"{options.bpp} bpp" if options.size is None else f"{options.size} bytes"
+    above = coded.bpp > (options.bpp or 0) if options.size is None else size > options.size
     if above:
         return f"{target}: out of reach, the nearest is {got}"
     return f"{target}: not met to {100 * rate.TOLERANCE:.0f} %, the largest found below is {got}"
