@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from gancodec import container
 from gancodec.batch import job, local, manifest
 from gancodec.batch.files import Job, Saving
 from gancodec.batch.job import Task
 from gancodec.codec.options import DecodeOptions, EncodeOptions
+from gancodec.container import header
 from gancodec.errors import GicError, OutputExists, UsageError
 from tests import planted
 from tests.conftest import FakeCodec, Run
@@ -71,6 +73,20 @@ def test_a_failure_is_a_record_too(pictures: Path, tmp_path: Path) -> None:
     assert "\n" not in outcome.record["error"]
     assert "Traceback" in outcome.trace
     assert not (tmp_path / "x.gic").exists()
+
+
+def test_headers_are_not_parsed_for_the_record(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    unpack = header.unpack
+    monkeypatch.setattr(header, "unpack", lambda data: (parsed.append("whole"), unpack(data))[1])
+    monkeypatch.setattr(container, "read_header", lambda data: (parsed.append("start"), unpack(data))[1])
+    gic = tmp_path / "0.gic"
+    assert job.run(Job(str(pictures / "0.png"), str(gic)), Task(LIGHT)).record["bytes"] == gic.stat().st_size
+    assert parsed == []
+    record = job.run(Job(str(gic), str(tmp_path / "0.png")), Task(DecodeOptions())).record
+    assert (record["width"], record["height"], record["model"]) == (80, 60, None)
+    assert record["bpp"] == 8 * gic.stat().st_size / (80 * 60)
+    assert parsed == ["start", "whole"]  # the first may refuse the file before the rest is read
 
 
 def test_content_that_was_read_already_gives_the_same_file(pictures: Path, tmp_path: Path) -> None:

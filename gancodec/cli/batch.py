@@ -99,7 +99,7 @@ def batch(
     log = os.path.join(folder, MANIFEST) if manifest is None else manifest
     convert.check_jobs(inputs, jobs, log)
     _refuse(context, backwards)
-    start = _engine(engine, address, jobs, threads, gpus, retries, report)
+    chosen = _engine(engine, address, jobs, threads, gpus, retries, report)
     options.set_threads(threads)
     if backwards:
         task = Task(DecodeOptions(model, device, realism, max_pixels), saving, picture_format or "png")
@@ -109,7 +109,7 @@ def batch(
         suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
     run = convert.Run(report, task, show, log, resume=True)
     plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder)
-    raise typer.Exit(run(plan, start))
+    raise typer.Exit(run(plan, chosen))
 
 
 def _refuse(context: typer.Context, backwards: bool) -> None:
