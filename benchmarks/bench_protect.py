@@ -179,7 +179,7 @@ def compare(cases: list[Case], coder: Coder) -> list[str]:
     """Table of all regions and rates: without, with, and AVIF."""
     rows = []
     for bpp in RATES:
-        ways = (0.0, priority.PROTECT_STRENGTH, None)
+        ways = (0.0, guidance.PROTECT_STRENGTH, None)
         runs = [[coder.quality(case, bpp, way) for way in ways] for case in cases]
         off = [max(abs(run[way].size / run[0].size - 1) for run in runs) for way in (1, 2)]
         for name in sorted({name for case in cases for name in case.regions}):
@@ -251,7 +251,7 @@ def crops(cases: Iterable[Case], coder: Coder, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for case in cases:
-        decoded = [coder.code(case, RATES[0], way)[0] for way in (0.0, priority.PROTECT_STRENGTH, None)]
+        decoded = [coder.code(case, RATES[0], way)[0] for way in (0.0, guidance.PROTECT_STRENGTH, None)]
         mask = next(iter(case.regions.values()))
         window = []
         for middle, length, side in zip(np.argwhere(mask).mean(0), CROP[::-1], mask.shape, strict=True):
@@ -286,7 +286,7 @@ def main() -> int:
     page = PAGE.format(
         model=model,
         seen=SEEN.get(model, ""),
-        strength=priority.PROTECT_STRENGTH,
+        strength=guidance.PROTECT_STRENGTH,
         rate=RATES[0],
         texts=len(TEXTS),
         count=len(FACES),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 
@@ -12,7 +11,7 @@ def replace(target: Path, data: bytes, times: os.stat_result | None = None) -> N
 
     Raises OSError; no part of the file is left behind then.
     """
-    temporary = target.with_name(f".gancodec-{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".gancodec-{os.urandom(6).hex()}.tmp")
     try:
         with open(temporary, "xb") as handle:
             handle.write(data)

@@ -26,7 +26,7 @@ from gancodec.container.peek import peek_header, peek_metadata
 from gancodec.errors import GicError, UsageError
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import DecodeOptions, Encoded, EncodeOptions
+    from gancodec.codec.api import DecodeOptions
     from gancodec.types import Picture
 
 FORMAT = "GIC"
@@ -202,7 +202,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         raise ValueError(str(error)) from error
     except GicError as error:
         raise OSError(str(error)) from error
-    for line in (*coded.notices, *_miss(coded, options)):
+    missed = () if coded.hit else (api.describe_miss(coded, options),)
+    for line in (*coded.notices, *missed):
         warnings.warn(line, stacklevel=3)  # whoever called image.save
     file.write(coded.data)
 
@@ -213,16 +214,6 @@ def _save_all(image: Image.Image, file: IO[bytes], filename: str | bytes) -> Non
     if frames > 1:
         raise ValueError(f"a .gic file holds one picture, not {frames}: leave out save_all and append_images")
     _save(image, file, filename)
-
-
-def _miss(coded: Encoded, options: EncodeOptions) -> list[str]:
-    from gancodec.codec.api import describe_miss
-
-    if coded.hit:
-        return []
-    target = f"{options.size} bytes" if options.size is not None else f"{options.bpp} bpp"
-    above = len(coded.data) > options.size if options.size is not None else coded.bpp > (options.bpp or 0)
-    return [describe_miss(target, above, len(coded.data), coded.bpp)]
 
 
 def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Picture:

@@ -225,16 +225,12 @@ def measure(name: str, data: bytes, settings: Settings, model: str, max_pixels: 
         decode_bytes(data, decoding)
         return Entry(len(data))
     picture = imageio.load(io.BytesIO(data), max_pixels)
-    rates: dict[str, Any] = {rate: getattr(settings, rate) for rate in RATES}
-    options = EncodeOptions(
-        **rates, model=model, entropy=settings.entropy, device=settings.device, max_pixels=max_pixels
-    )
-    coded = encode_picture(picture, options)
+    coded = encode_picture(picture, EncodeOptions(**asdict(settings), model=model, max_pixels=max_pixels))
     back = decode_bytes(coded.data, decoding).rgb
     return Entry(
         len(coded.data),
         hashlib.sha256(data).hexdigest(),
-        settings.changed({} if any(v is not None for v in rates.values()) else {"n": 0.0}),
+        settings if any(getattr(settings, rate) is not None for rate in RATES) else replace(settings, n=0.0),
         round(coded.bpp, 6),
         round(psnr(picture.rgb, back), 4),
         round(ms_ssim(picture.rgb, back), 6),

@@ -17,7 +17,7 @@ from PIL import Image
 from gancodec import weights
 from gancodec.cli import app
 from gancodec.codec import api
-from gancodec.container import Container, Header, read, write
+from gancodec.container import Container, Header, write
 from gancodec.errors import MissingWeights, TargetMissed
 from gancodec.types import Picture
 
@@ -106,15 +106,16 @@ class FakeCodec:
         if options.strict and not hit:
             raise TargetMissed("2 bytes are out of reach")
         data = make_gic(width, height, self.image, n=round(1000 * (options.n or 0.0)))
-        return api.Encoded(data, options.n or 0.0, 8 * len(data) / (width * height), 3, hit, picture.notices)
+        n = None if options.profile == "split" else options.n or 0.0
+        return api.Encoded(data, n, 8 * len(data) / (width * height), 3, hit, picture.notices)
 
-    def decode_bytes(self, data: bytes, options: api.DecodeOptions, *_: object) -> Picture:
+    def decode_parsed(self, parsed: Container, options: api.DecodeOptions, *_: object) -> api.Decoded:
         """A gray picture of the size that the header states."""
         self.decoded.append(options)
         if self.error is not None:
             raise self.error
-        header = read(data, options.max_pixels).header
-        return Picture(np.full((header.height, header.width, 3), 128, np.uint8))
+        header = parsed.header
+        return api.Decoded(Picture(np.full((header.height, header.width, 3), 128, np.uint8)))
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
     """Replace encoding and decoding by `FakeCodec`."""
     fake = FakeCodec()
     monkeypatch.setattr(api, "encode_picture", fake.encode_picture)
-    monkeypatch.setattr(api, "decode_bytes", fake.decode_bytes)
+    monkeypatch.setattr(api, "decode_parsed", fake.decode_parsed)
     return fake
 
 

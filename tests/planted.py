@@ -48,8 +48,8 @@ def _run(asked: Job, task: Task, content: bytes | None = None) -> Outcome:
 
 
 if __name__ == "__main__":  # `gancodec batch` with such a task; tests.planted is its name in the workers too
-    from gancodec.cli import app, batch
+    from gancodec.cli import app
     from tests import planted
 
-    batch.Task = planted.PlantedTask  # type: ignore[misc]
+    job.Task = planted.PlantedTask  # type: ignore[misc]
     app.main(sys.argv[1:])

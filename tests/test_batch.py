@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gancodec import workers
+from gancodec import container, workers
 from gancodec.batch import job, local, manifest
 from gancodec.batch.files import Job, Saving
 from gancodec.batch.job import Task
+from gancodec.container import header
 from gancodec.errors import GicError, OutputExists, UsageError
 from gancodec.options import DecodeOptions, EncodeOptions
 from tests import planted
@@ -72,6 +73,20 @@ def test_a_failure_is_a_record_too(pictures: Path, tmp_path: Path) -> None:
     assert "\n" not in outcome.record["error"]
     assert "Traceback" in outcome.trace
     assert not (tmp_path / "x.gic").exists()
+
+
+def test_headers_are_not_parsed_for_the_record(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    unpack = header.unpack
+    monkeypatch.setattr(header, "unpack", lambda data: (parsed.append("whole"), unpack(data))[1])
+    monkeypatch.setattr(container, "read_header", lambda data: (parsed.append("start"), unpack(data))[1])
+    gic = tmp_path / "0.gic"
+    assert job.run(Job(str(pictures / "0.png"), str(gic)), Task(LIGHT)).record["bytes"] == gic.stat().st_size
+    assert parsed == []
+    record = job.run(Job(str(gic), str(tmp_path / "0.png")), Task(DecodeOptions())).record
+    assert (record["width"], record["height"], record["model"]) == (80, 60, None)
+    assert record["bpp"] == 8 * gic.stat().st_size / (80 * 60)
+    assert parsed == ["start", "whole"]  # the first may refuse the file before the rest is read
 
 
 def test_content_that_was_read_already_gives_the_same_file(pictures: Path, tmp_path: Path) -> None:
@@ -380,6 +395,66 @@ def test_batch_knows_its_own_output_without_a_line(
     assert batch(run, pictures, out) == (1, "sssss3")
 
 
+def test_batch_passes_every_option_on(run: Run, photo: Path, tmp_path: Path, fake_codec: FakeCodec) -> None:
+    arguments = "--size 2kB --strict --model m --entropy huffman --device cpu --strip all --max-pixels 5000 --jobs 1"
+    where = "--saliency none --saliency-strength 0.5 --roi mask.png --roi-box 0,1,20,30 --roi-box 4,5,6,7:0.25"
+    assert (
+        run("batch", photo, "-d", tmp_path / "out", *arguments.split(), *where.split(), "--protect", "text").code == 0
+    )
+    boxes = ((0, 1, 20, 30, 1.0), (4, 5, 6, 7, 0.25))
+    chosen = EncodeOptions(
+        size=2000, strict=True, model="m", entropy="huffman", device="cpu", strip=("exif", "xmp"), max_pixels=5000,
+        saliency="none", saliency_strength=0.5, roi="mask.png", roi_boxes=boxes, protect=("text",),
+    )  # fmt: skip
+    assert fake_codec.encoded == [chosen]
+
+
+REGIONS = ["--roi-box 0,0,16,16 --roi-box 20,20,30,30:0.6", "--roi {mask}", "--roi {mask} --inner lossless --factor 8"]
+
+
+@pytest.mark.parametrize("words", [f"--profile split {words}" for words in REGIONS])
+def test_batch_writes_what_encode_writes_and_goes_on(run: Run, pictures: Path, tmp_path: Path, words: str) -> None:
+    for path in pictures.glob("?.png"):
+        Image.fromarray(picture(64, 64, int(path.stem))).save(path)
+    mask = tmp_path / "mask.png"
+    Image.linear_gradient("L").save(mask)
+    asked = words.format(mask=mask).split()
+    assert run("encode", pictures, "-d", tmp_path / "alone", *asked).code == 1
+    out = tmp_path / "out"
+    assert batch(run, pictures, out, *asked) == (1, "ddddd3")
+    for path in (tmp_path / "alone").iterdir():
+        assert path.read_bytes() == (out / path.name).read_bytes()
+    records = [record for record in lines(out / "manifest.jsonl") if "error" not in record]
+    assert {(record["profile"], record["model"], record["n"]) for record in records} == {("split", None, None)}
+    (out / "1.gic").unlink()
+    assert batch(run, pictures, out, *asked) == (1, "sdsss3")
+    Image.linear_gradient("L").rotate(90).save(mask)  # other settings, where it is asked for
+    assert batch(run, pictures, out, *asked) == (1, "666663" if "mask" in words else "sssss3")
+    assert batch(run, pictures, out, "--profile", "split", "--roi-box", "0,0,9,9") == (1, "666663")
+
+
+def test_batch_writes_what_encode_writes_with_a_model(
+    run: Run, pictures: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANCODEC_WEIGHTS", str(tiny_folder))
+    words = ("--bpp", "0.5", "--roi-box", "0,0,40,40", "--entropy", "huffman")
+    run("encode", pictures / "0.png", "-d", tmp_path / "alone", *words)
+    assert batch(run, pictures / "0.png", tmp_path / "out", *words) == (0, "d")
+    assert (tmp_path / "alone" / "0.gic").read_bytes() == (tmp_path / "out" / "0.gic").read_bytes()
+    (record,) = lines(tmp_path / "out" / "manifest.jsonl")
+    assert (record["model"], record["profile"]) == ("gic1-tiny", "tunable")
+    (tmp_path / "out" / "0.gic").rename(tmp_path / "0.gic")
+    assert batch(run, tmp_path / "0.gic", tmp_path / "back", "--decode") == (0, "d")
+    (record,) = lines(tmp_path / "back" / "manifest.jsonl")
+    assert record["model"] == "gic1-tiny"
+
+
+def test_batch_gives_outputs_the_times_of_inputs(run: Run, photo: Path, tmp_path: Path, fake_codec: FakeCodec) -> None:
+    os.utime(photo, ns=(10**18, 10**18))
+    assert batch(run, photo, tmp_path / "out", "--preserve-times") == (0, "d")
+    assert (tmp_path / "out" / "photo.gic").stat().st_mtime_ns == 10**18
+
+
 def test_batch_decodes(run: Run, pictures: Path, tmp_path: Path, fake_codec: FakeCodec) -> None:
     batch(run, pictures, tmp_path / "coded")
     words = ("--decode", "--format", "webp")
@@ -398,6 +473,18 @@ def test_batch_decodes(run: Run, pictures: Path, tmp_path: Path, fake_codec: Fak
         "--engine ray --address somewhere:1",
         "--bpp 1 --n 1",
         "--n 99",
+        "--realism 0",
+        "--format png",
+        "--decode --n 0",
+        "--decode --roi-box 0,0,9,9",
+        "--decode --roi mask.png",
+        "--decode --profile split",
+        "--decode --factor 8",
+        "--decode --saliency-strength 2",
+        "--profile split --n 1",
+        "--factor 8",
+        "--roi-box 0,0,9",
+        "--saliency-strength 2",
     ],
 )
 def test_options_that_do_not_go_together(run: Run, photo: Path, tmp_path: Path, words: str) -> None:

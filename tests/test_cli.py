@@ -20,9 +20,11 @@ from PIL import Image
 
 import gancodec
 from gancodec import codec, weights
-from gancodec.cli import files, options
+from gancodec.batch.files import read_gic
+from gancodec.cli import options
 from gancodec.cli.app import app
 from gancodec.codec import Box, api
+from gancodec.codec.options import ENTROPY_CODERS, PROFILES
 from gancodec.errors import CorruptFile, GicError, MissingWeights
 from gancodec.types import Picture
 from tests.conftest import FakeCodec, Run, make_gic, needs_weights
@@ -39,17 +41,17 @@ FLAGS = {
         "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--profile", "--inner", "--factor",
     },
     "decode": WRITING | {"--format", "--realism", "--region", "--scale", "--jobs/-j", "--manifest"},
-    "batch": READING | (EMPHASIS - {"--roi", "--roi-box"}) | {
+    "batch": READING | EMPHASIS | {
         "--dir/-d", "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--decode", "--format", "--realism",
         "--model", "--device", "--engine", "--address", "--jobs/-j", "--threads", "--gpus", "--retries", "--manifest",
-        "--overwrite/-f",
+        "--overwrite/-f", "--profile", "--inner", "--factor", "--preserve-times",
     },
     "info": READING,
     "verify": READING,
     "models": {"--json", "--help"},
     "inspect": READING | EMPHASIS | {
         "--overwrite/-f", "--out", "--original", "--bpp", "--size", "--n", "--model", "--entropy", "--device",
-        "--realism",
+        "--realism", "--strict", "--strip", "--profile", "--inner", "--factor",
     },
     "saliency": READING | {
         "--output/-o", "--dir/-d", "--overwrite/-f", "--skip-existing", "--method", "--saliency-model", "--mask",
@@ -74,6 +76,9 @@ PROBE = (
     "finally:\n    print([m for m in ('torch', 'PIL', 'rich') if m in sys.modules], file=sys.stderr)"
 )
 
+# What costs time and has no part in --help, beside those.
+LATE = "'torch', 'PIL', 'rich', 'numpy', 'multiprocessing', 'hashlib', 'ctypes'"
+
 
 def process(*arguments: str | Path, code: str | None = None, **more: object) -> subprocess.CompletedProcess[bytes]:
     start = ["-m", "gancodec"] if code is None else ["-c", code]
@@ -88,7 +93,9 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def test_every_flag_is_pinned() -> None:
-    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    group = typer.main.get_group(app)
+    context = typer.Context(group)
+    commands = {name: group.resolve_command(context, [name])[1] for name in group.list_commands(context)}
     commands |= {f"sizes {name}": command for name, command in commands.pop("sizes").commands.items()}
     found = {}
     for name, command in commands.items():
@@ -123,7 +130,7 @@ def test_every_flag_is_pinned() -> None:
     ],
 )
 def test_help_names_codes_and_synthesis_without_torch(arguments: list[str]) -> None:
-    result = process(*arguments, code=PROBE)
+    result = process(*arguments, code=PROBE.replace("'torch', 'PIL', 'rich'", LATE))
     assert result.returncode == 0
     assert result.stderr.decode().strip() == "[]"
     if arguments in ([], ["--help"]):
@@ -205,6 +212,22 @@ def test_sizes(text: str, size: int) -> None:
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         options.parse_size(text)
+
+
+def test_the_list_of_commands_has_each_and_starts_none() -> None:
+    code = PROBE.replace("'torch', 'PIL', 'rich'", ", ".join(f"'gancodec.cli.{name}'" for name in ("encode", "batch")))
+    result = process("--help", code=code)
+    assert result.stderr.decode().strip() == "[]"
+    listed = result.stdout.decode().split("Commands:\n")[1].splitlines()
+    assert {line.split()[0] for line in listed} == {name.split()[0] for name in FLAGS} | {"train"}
+
+
+def test_choices_are_those_of_the_codec(run: Run, photo: Path) -> None:
+    for option, names in (("--profile", PROFILES), ("--entropy", ENTROPY_CODERS), ("--inner", INNER_CODERS)):
+        for command in ("encode", "batch", "inspect"):
+            ran = run(command, photo, option, "other")
+            assert (ran.code, ran.err.count("\n")) == (2, 1)
+            assert ", ".join(map(repr, names)) in ran.err
 
 
 # --- encode
@@ -582,7 +605,7 @@ def test_info_json(run: Run, coded: Path) -> None:
 
 
 def test_info_of_another_format_reads_only_its_start(run: Run, photo: Path) -> None:
-    assert files.read_gic(str(photo)) == photo.read_bytes()[:8]
+    assert read_gic(str(photo)) == photo.read_bytes()[:8]
     assert run("info", photo).code == 3
 
 
@@ -638,16 +661,15 @@ def weights_known() -> bool:
 
 SLOW = """
 import os, signal, sys, time
-from gancodec.cli import files
+from gancodec.batch import files, job
 from gancodec.cli.app import main
 def fsync(descriptor):
     print("writing", flush=True)
     time.sleep(30)
 os.fsync = fsync
-from gancodec.cli import encode
-def encode_one(job, *args, **kwargs):
+def run(job, *args, **kwargs):
     files.write(job, b"data", files.Saving())
-encode.encode_one = encode_one
+job.run = run
 main(sys.argv[1:])
 """
 

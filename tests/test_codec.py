@@ -234,7 +234,7 @@ def positions_of(kind: str, levels: NDArray[np.float64]) -> NDArray[np.int64]:
     positions = []
     for level in levels:
         n = (calibration["logit_offset"] - (level - logit_to_level(0.0)) / a_logit) / calibration["logit_slope"]
-        target, shift = codec.target_at(analysis, float(n))
+        target, shift = wanted_at(codec, analysis, float(n))
         assert 0 <= target.levels.min() <= target.levels.max() < LEVELS
         positions.append(SUBLEVELS * target.levels.astype(np.int64) + shift)
     return np.stack(positions)
@@ -299,11 +299,11 @@ def test_a_dead_zone_makes_smaller_files_that_decode(entropy: str) -> None:
     rgb = picture(192, 256)
     geometry = Picture(rgb).geometry
     analysis = codec.analyse(rgb)
-    plain = codec.code(analysis, geometry, 0.0, entropy)
-    assert codec.code(analysis, geometry, 0.0, entropy, 0).data == plain.data
+    plain = coded(codec, analysis, geometry, 0.0, entropy)
+    assert coded(codec, analysis, geometry, 0.0, entropy, 0).data == plain.data
     sizes = []
     for deadzone in (16, 160, 640):
-        trimmed = codec.code(analysis, geometry, 0.0, entropy, deadzone)
+        trimmed = coded(codec, analysis, geometry, 0.0, entropy, deadzone)
         sizes.append(len(trimmed.data))
         read = codec.read(trimmed.data, geometry, trimmed.level_shift, entropy)
         assert all(np.array_equal(a, b) for a, b in zip(read, trimmed.symbols, strict=True))

@@ -30,7 +30,7 @@ def codec() -> TunableCodec:
 def test_reader_returns_what_the_writer_coded(codec: TunableCodec, n: float) -> None:
     rgb = picture(200, 300, 5)
     geometry = Geometry(width=300, height=200)
-    stream = codec.code(codec.analyse(rgb), geometry, n)
+    stream = coded(codec, codec.analyse(rgb), geometry, n)
     decoded = codec.read(stream.data, geometry, stream.level_shift, "range")
     for written, read in zip(stream.symbols, decoded, strict=True):
         np.testing.assert_array_equal(written, read)
@@ -44,7 +44,7 @@ def test_twin_agrees_with_the_integer_network(codec: TunableCodec, n: float) -> 
     rgb = picture(192, 256, 9)
     geometry = Geometry(width=256, height=192)
     analysis = codec.analyse(rgb)
-    target, shift = codec.target_at(analysis, n)
+    target, shift = wanted_at(codec, analysis, n)
     symbols = walk(RangeWriter(codec.entropy.tables), codec.entropy, geometry, shift, target)
     with torch.no_grad():
         level = torch.from_numpy((target.levels + shift / SUBLEVELS).astype(np.float32))[None]
@@ -63,7 +63,7 @@ def test_estimated_bits_match_the_file(codec: TunableCodec) -> None:
     """The ideal length under the tables and the coded length differ by less than half a percent and one flush."""
     rgb = picture(256, 384, 3)
     geometry = Geometry(width=384, height=256)
-    target, shift = codec.target_at(codec.analyse(rgb), -1.0)
+    target, shift = wanted_at(codec, codec.analyse(rgb), -1.0)
 
     class Estimate(RangeWriter):
         bits = 0.0
@@ -106,6 +106,6 @@ def test_cut_stream_is_noticed(codec: TunableCodec) -> None:
     from gancodec.errors import CorruptFile
 
     geometry = Geometry(width=128, height=128)
-    stream = codec.code(codec.analyse(picture(128, 128)), geometry, -2.0)
+    stream = coded(codec, codec.analyse(picture(128, 128)), geometry, -2.0)
     with pytest.raises(CorruptFile):
         codec.read(stream.data[:8], geometry, stream.level_shift, "range")

@@ -68,12 +68,12 @@ def test_chunk_table() -> None:
         f"more than {spec.MAX_PIXELS} pixels",
         f"Bit 7 of a type ({spec.ANCILLARY:#x})",
         f"at most {spec.MAX_UNKNOWN_CHUNKS} of these in a file, with at most {spec.MAX_UNKNOWN_BYTES} bytes of data",
-        f"{spec.CODEC_TUNABLE} = the tunable codec, {spec.CODEC_SPLIT} = the split codec, "
+        f"{spec.CODEC_GIC1} = the tunable codec, {spec.CODEC_SPLIT} = the split codec, "
         f"{spec.CODEC_WU2019} = the wu2019 codec; others are unsupported",
-        f"codecs {spec.CODEC_TUNABLE}, {spec.CODEC_WU2019}: {spec.CODER_RANGE} = range coder, "
+        f"codecs {spec.CODEC_GIC1}, {spec.CODEC_WU2019}: {spec.CODER_RANGE} = range coder, "
         f"{spec.CODER_HUFFMAN} = Huffman coder",
         f"codec {spec.CODEC_SPLIT}: {spec.CODER_WEBP} = WebP, {spec.CODER_WEBP_LOSSLESS} = lossless WebP",
-        f"The IMAGE stream of codec {spec.CODEC_TUNABLE}, the tunable codec",
+        f"The IMAGE stream of codec {spec.CODEC_GIC1}, the tunable codec",
         f"The IMAGE stream of codec {spec.CODEC_SPLIT}, the split codec",
         f"The IMAGE stream of codec {spec.CODEC_WU2019}, the wu2019 codec",
         f"A site is {STRIDE} pixels a side",

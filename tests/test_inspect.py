@@ -169,6 +169,19 @@ def test_a_file_of_the_split_codec(go: Run, tmp_path: Path) -> None:
     assert b"4 % at full resolution, the rest shrunk by 8" in again.out
 
 
+@pytest.mark.parametrize("words", ["", "--roi-box 16,32,48,16 --size 2kB --strip all"])
+def test_a_picture_with_the_split_codec(go: Run, run: Run, tmp_path: Path, words: str) -> None:
+    photo = tmp_path / "photo.png"
+    Image.fromarray(picture(100, 150)).save(photo)
+    asked = ("--profile", "split", "--factor", "8", *words.split())
+    ran = go(photo, *asked, "--json")
+    assert ran.code == 0, ran.err
+    assert run("encode", photo, *asked).code == 0
+    record = json.loads(ran.out)
+    assert (record["factor"], record["bytes"]) == (8, photo.with_suffix(".gic").stat().st_size)
+    assert record["kept_share"] > 0
+
+
 def test_refusals(go: Run, tmp_path: Path, tiny_folder: Path) -> None:
     (tmp_path / "x.gic").write_bytes(encoded(picture(64, 64)))
     Image.fromarray(picture(80, 80)).save(tmp_path / "other.png")

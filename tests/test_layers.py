@@ -17,6 +17,8 @@ PACKAGE = Path(__file__).parent.parent / "gancodec"
 LAYERS = [
     {"", "errors", "types", "atomic", "colour", "exif", "workers"},  # "" is gancodec/__init__.py
     {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics", "features"},
+    {"", "errors", "types", "atomic", "colour", "exif"},  # "" is gancodec/__init__.py
+    {"container", "entropy", "models", "weights", "saliency", "imageio", "tiling", "metrics", "messages"},
     {"codec"},
     {"train", "evaluate", "sizes", "batch", "pillow_plugin"},
     {"cli"},
@@ -26,6 +28,7 @@ LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 TORCH_FREE = {
     "",
     "errors",
+    "messages",
     "types",
     "container",
     "entropy",

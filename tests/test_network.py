@@ -20,7 +20,7 @@ from gancodec.models.layers import ResidualBlock
 from gancodec.types import Geometry
 from tests.conftest import needs_weights
 from tests.test_onnx import two_ended
-from tests.tiny import held, picture
+from tests.tiny import picture
 
 
 def test_a_half_block_rounds_its_correction_only() -> None:
@@ -40,7 +40,7 @@ def pixels(net: Network, fast: bool, realism: float, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(network, "fast_bfloat16", lambda: fast)
     geometry = Geometry(width=300, height=170)
     latent = np.round(net.analyse(picture(170, 300))[0] * 4) / 4
-    return net.synthesise(held(latent, np.linspace(0, 31, 15).reshape(3, 5)), geometry, realism)
+    return net.synthesise(held_levels(latent, np.linspace(0, 31, 15).reshape(3, 5)), geometry, realism)
 
 
 def test_every_realism_has_its_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,13 +73,13 @@ def test_the_shipped_model_stays_within_one_step(
     analysis = codec.analyse(rgb)
     realisms = (0.0,) if given.info.default_realism is None else (0.0, given.info.default_realism, 1.0)
     for n in (-4.0, -1.0, 2.0):
-        target, shift = codec.target_at(analysis, n)
+        target, shift = wanted_at(codec, analysis, n)
         level = target.levels + shift / 16
         for realism in realisms:
             found = []
             for fast, net in nets.items():
                 monkeypatch.setattr(network, "fast_bfloat16", lambda fast=fast: fast)
-                found.append(net.synthesise(held(analysis.omega, level), geometry, realism).astype(int))
+                found.append(net.synthesise(held_levels(analysis.omega, level), geometry, realism).astype(int))
             assert np.abs(found[0] - found[1]).max() == 1, (n, realism)  # 0 would be the same code twice
 
 

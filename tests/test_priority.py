@@ -16,7 +16,7 @@ from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, par
 from gancodec.codec import guidance as priority
 from gancodec.codec.api import DecodeOptions
 from gancodec.errors import UnreadablePicture, UsageError
-from gancodec.models.guidance import biased
+from gancodec.models.guidance import Guidance, biased
 from gancodec.types import Picture
 from tests.conftest import needs_weights
 from tests.tiny import ODD_PICTURES, picture
@@ -34,8 +34,8 @@ def ramp(height: int, width: int) -> NDArray[np.uint8]:
     return np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
 
 
-def region(values: NDArray[np.float32]) -> Wishes:
-    return Wishes(None, values, None)
+def region(values: NDArray[np.float32]) -> Guidance:
+    return Guidance(None, values, None)
 
 
 # --- words to boxes
@@ -84,10 +84,10 @@ def test_even_maps_change_nothing(height: int, width: int, gray: int) -> None:
     importance = np.random.default_rng(0).normal(0, 1, blocks).astype(np.float32)
     even = np.full((height, width), gray / 255, np.float32)
     for asked in (
-        Wishes(even, None, None),
-        Wishes(None, even, None),
-        Wishes(None, None, even),
-        Wishes(even, even, even),
+        Guidance(even, None, None),
+        Guidance(None, even, None),
+        Guidance(None, None, even),
+        Guidance(even, even, even),
     ):
         assert np.allclose(biased(importance, asked), importance, atol=1e-6)
 
@@ -121,7 +121,7 @@ def test_protection_counts_in_full_from_a_tenth_of_a_block() -> None:
     values = np.zeros((64, 192), np.float32)
     values[:, 57:64] = 1  # more than a tenth
     values[:32, 64:70] = 1  # about half of a tenth
-    change = biased(np.zeros((1, 3), np.float32), Wishes(None, None, values))[0]
+    change = biased(np.zeros((1, 3), np.float32), Guidance(None, None, values))[0]
     assert np.isclose(change[0] - change[2], priority.PROTECT_STRENGTH)
     assert np.isclose(change[1] - change[2], priority.PROTECT_STRENGTH * 32 * 6 / 409.6)
 
@@ -129,11 +129,11 @@ def test_protection_counts_in_full_from_a_tenth_of_a_block() -> None:
 def test_saliency_is_standardised_over_the_blocks() -> None:
     values = np.zeros((128, 128), np.float32)
     values[:64, :64] = 0.8
-    faint = biased(np.zeros((2, 2), np.float32), Wishes(values / 4, None, None))
-    strong = biased(np.zeros((2, 2), np.float32), Wishes(values, None, None))
+    faint = biased(np.zeros((2, 2), np.float32), Guidance(values / 4, None, None))
+    strong = biased(np.zeros((2, 2), np.float32), Guidance(values, None, None))
     assert np.allclose(faint, strong, atol=1e-6)
     assert np.isclose(strong.std(), priority.SALIENCY_STRENGTH)
-    flat = biased(np.zeros((2, 2), np.float32), Wishes(values / 1000, None, None))
+    flat = biased(np.zeros((2, 2), np.float32), Guidance(values / 1000, None, None))
     assert flat.std() < priority.SALIENCY_STRENGTH / 20, "a map that says nearly nothing does nearly nothing"
 
 

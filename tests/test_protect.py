@@ -16,6 +16,7 @@ from gancodec import weights
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, read_allocation
 from gancodec.codec import guidance as priority
 from gancodec.errors import MissingExtra, UsageError
+from gancodec.models.guidance import Guidance
 from gancodec.saliency import DETECTORS, protection_map
 from gancodec.types import Picture
 from tests.conftest import FakeCodec, Run, needs_weights
@@ -109,7 +110,7 @@ def test_protected_blocks_get_higher_levels() -> None:
 
 def test_what_is_found_is_raised_and_the_mean_kept() -> None:
     importance = np.random.default_rng(0).normal(0, 0.3, (6, 8)).astype(np.float32)
-    raised = priority.biased(importance, Wishes(None, None, protection_map(written(), ("text",))))
+    raised = priority.biased(importance, Guidance(None, None, protection_map(written(), ("text",))))
     change = raised - importance
     assert raised.dtype == np.float32
     assert abs(change.mean()) < 1e-6

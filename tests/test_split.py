@@ -32,6 +32,7 @@ from gancodec.codec import (
 from gancodec.container import spec
 from gancodec.container.header import varint
 from gancodec.errors import CorruptFile, GicError, TargetMissed, UnsupportedFile, UsageError
+from gancodec.models.guidance import Guidance
 from gancodec.models.split import codec as split
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Geometry, Picture
@@ -222,16 +223,16 @@ def test_cells_of_maps() -> None:
     region[15, 31] = 0.5
     region[20, 20] = 0.49
     protection[49, 69] = 1
-    cells = split.salient_cells(Wishes(None, region, protection), geometry)
+    cells = split.salient_cells(Guidance(None, region, protection), geometry)
     assert cells.shape == (4, 5)
     assert [tuple(at) for at in np.argwhere(cells)] == [(0, 1), (3, 4)]
     saliency = saliency_map(picture(50, 70))
-    united = split.salient_cells(Wishes(saliency, region, protection), geometry)
-    alone = split.salient_cells(Wishes(saliency, None, None), geometry)
+    united = split.salient_cells(Guidance(saliency, region, protection), geometry)
+    alone = split.salient_cells(Guidance(saliency, None, None), geometry)
     np.testing.assert_array_equal(united, cells | alone)
     padded = np.pad(adaptive_mask(saliency) >= 0.5, ((0, 14), (0, 10)))
     np.testing.assert_array_equal(alone, padded.reshape(4, 16, 5, 16).any((1, 3)))
-    assert not split.salient_cells(Wishes(None, None, None), geometry).any()
+    assert not split.salient_cells(Guidance(None, None, None), geometry).any()
 
 
 def test_the_papers_saliency_is_the_default() -> None:
@@ -260,7 +261,7 @@ def test_layers_are_cut_to_their_cells() -> None:
     geometry = Picture(picture(200, 300)).geometry
     region = np.zeros((200, 300), np.float32)
     region[40:60, 100:120] = 1
-    layers = split.take_apart(picture(200, 300), split.salient_cells(Wishes(None, region, None), geometry), 4)
+    layers = split.take_apart(picture(200, 300), split.salient_cells(Guidance(None, region, None), geometry), 4)
     assert layers.salient is not None
     assert layers.rest is not None
     assert layers.salient.shape == (32, 32, 3)
@@ -317,7 +318,7 @@ def test_sizes_are_met_from_below(share: float) -> None:
     alpha = np.random.default_rng(0).integers(0, 3, (256, 384)).astype(np.uint8)
     full = Picture(rgb, alpha, icc=b"profile" * 5)
     plain = encode_picture(full, LOSSY)
-    assert (plain.probes, plain.n, plain.hit) == (1, 0.0, True)
+    assert (plain.probes, plain.n, plain.hit) == (1, None, True)
     fixed = len(plain.data) - len(image_of(plain.data))
     target = fixed + int(share * len(image_of(plain.data)))
     made = encode_picture(full, replace(LOSSY, size=target))

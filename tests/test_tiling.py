@@ -100,7 +100,7 @@ def test_pictures_of_released_models_have_no_seams(name: str, monkeypatch: pytes
     geometry = Geometry(width=896, height=768)
     realism = 0.0 if codec.weights.info.default_realism is None else 1.0
     for n in (-2.0, 2.0):
-        stream = codec.code(codec.analyse(rgb), geometry, n)
+        stream = coded(codec, codec.analyse(rgb), geometry, n)
         source = held(*codec.generator_input(stream.symbols, stream.level_shift), codec.stride)
         found = []
         for side, count in ((4096, 1), (128, 42)):
@@ -137,7 +137,7 @@ def test_a_reduced_generator_makes_means(factor: int) -> None:
     net = network.build(two_ended(), network.pick_device("cpu"))
     rgb = picture(128, 192, 2) // 4 + 96
     latent = net.analyse(rgb)[0] * 0.02
-    source = held(latent, np.full((2, 3), 14.0))
+    source = held_levels(latent, np.full((2, 3), 14.0))
     geometry = Geometry(width=192, height=128)
     whole = net.synthesise(source, geometry, 0.0).astype(float)
     assert 0 < whole.min()

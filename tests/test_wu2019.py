@@ -622,7 +622,7 @@ def test_folded_networks_compute_the_same() -> None:
 
 def test_a_codec_that_is_not_the_models_is_refused() -> None:
     """Under good checksums, either way."""
-    for name, wrong in ((TINY, spec.CODEC_TUNABLE), ("gic1-tiny", spec.CODEC_WU2019)):
+    for name, wrong in ((TINY, spec.CODEC_GIC1), ("gic1-tiny", spec.CODEC_WU2019)):
         parsed = container.read(encode_picture(Picture(picture(64, 64)), EncodeOptions(n=0.0, model=name)).data)
         header = replace(parsed.header, codec=wrong, level_shift=0)
         with pytest.raises(CorruptFile, match=f"is not that of model {name}"):

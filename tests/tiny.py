@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +17,14 @@ from gancodec.features import SMALL_VGG19, SQUEEZE_TAPS
 from gancodec.models.gic1.training.networks import Trained
 from gancodec.models.inference import Source
 from gancodec.models.registry import MODELS
+from gancodec.models.stream import CODERS, Frame, StreamCodec
 from gancodec.models.wu2019.training import Wu2019Trained
 from gancodec.tiling import Area
 from gancodec.train.data import HELD_OUT
 from gancodec.train.freeze import freeze
 from gancodec.train.recipes import RECIPES
-from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray
+from gancodec.train.state import networks
+from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, Plane, Planes
 from gancodec.weights import Weights
 
 RECIPE = "gic1-tiny-s2"
@@ -38,14 +41,45 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
-def held(latent: FloatArray, level: NDArray[np.floating], stride: int = LATENT_STRIDE) -> Source:
-    """What the generator asks for its input, of arrays of a whole picture: latents (K, h, w), a site every `stride`
-    pixels, and levels (hb, wb)."""
+def held(*planes: Plane) -> Source:
+    """What the generator asks for its input, of planes of a whole picture."""
 
-    def source(area: Area) -> tuple[FloatArray, FloatArray]:
-        return latent[area.sites(stride)], level[area.sites(BLOCK)].astype(np.float32)
+    def source(area: Area) -> Planes:
+        return tuple(Plane(values[area.sites(stride)], stride) for values, stride in planes)
 
     return source
+
+
+def held_levels(latent: FloatArray, level: NDArray[np.floating]) -> Source:
+    """`held` of gic1: latents (K, h, w) and levels (hb, wb)."""
+    return held(Plane(latent, LATENT_STRIDE), Plane(level.astype(np.float32), BLOCK))
+
+
+class Stream(NamedTuple):
+    """One coded stream, what a decoder knows of it, and its symbols as the writer had them."""
+
+    data: bytes
+    frame: Frame
+    symbols: Any
+
+
+def wanted_at(codec: StreamCodec[Any, Any, Any], analysis: Any, n: float, trim: int = 0) -> tuple[Any, int]:
+    """What is to be coded of a picture at `n`, with the level shift."""
+    levels = codec.levels_at(analysis, n)
+    return codec.wanted_of(analysis, levels, trim=trim), levels.shift
+
+
+def coded(
+    codec: StreamCodec[Any, Any, Any], analysis: Any, geometry: Geometry, n: float, coder: str = "range", trim: int = 0
+) -> Stream:
+    """An analysed picture at `n` in one stream."""
+    wanted, shift = wanted_at(codec, analysis, n, trim)
+    frame = Frame(geometry, coder, shift)
+    writer = CODERS[coder][0](codec.entropy.tables)
+    symbols = codec.walk(lambda: writer, frame, wanted)
+    (data,) = codec.write(wanted, frame)
+    assert data == writer.finish()
+    return Stream(data, frame, symbols)
 
 
 ODD_PICTURES: dict[str, NDArray[np.uint8]] = {
@@ -72,7 +106,8 @@ def tiny_network(seed: int = 3, gain: float = 20) -> Trained:
     """Seeded untrained network whose latents are lively enough to exercise every path; a smaller `gain` gives latents
     of few steps, as trained models have them."""
     torch.manual_seed(seed)
-    net = Trained(RECIPES[RECIPE])
+    net = networks(RECIPES[RECIPE])
+    assert isinstance(net, Trained)
     with torch.no_grad():
         net.model.encoder.trunk[-1].weight.mul_(gain)
         net.model.encoder.hyper[-1].weight.mul_(6)
@@ -131,7 +166,8 @@ def _squeeze_shapes() -> dict[str, tuple[int, int, int]]:
 def tiny_wu2019_network(seed: int = 3) -> Wu2019Trained:
     """A seeded untrained wu2019: all four values, all depths, and statistics of pictures."""
     torch.manual_seed(seed)
-    net = Wu2019Trained(RECIPES["wu2019-tiny"])
+    net = networks(RECIPES["wu2019-tiny"])
+    assert isinstance(net, Wu2019Trained)
     x = torch.stack([torch.from_numpy(picture(128, 128, s)).permute(2, 0, 1) for s in range(4)]).float() / 255
     with torch.no_grad():
         net.model.encoder.last[-1].weight.mul_(8)

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics, weights
 from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with, realism_of
-from gancodec.evaluate.contract import Codec
 from gancodec.evaluate.curves import Curve, bd_rate, curve_of
 from gancodec.evaluate.metrics.quality import decibel
 from gancodec.evaluate.report import plots
@@ -48,7 +47,9 @@ NS = (2.5, 1.75, 1.0, 0.25, -0.5, -1.25, -2.0)
 FITTED_ON = 32  # training pictures behind the tables of each run
 
 
-def measure(name: str, codec: Codec, pictures: Sequence[NDArray[np.uint8]], realism: float = 0.0) -> Curve:
+def measure(
+    name: str, codec: LearnedCodec[Any, Any, Any], pictures: Sequence[NDArray[np.uint8]], realism: float = 0.0
+) -> Curve:
     """Mean bpp and MS-SSIM over pictures at each n."""
     points = []
     for n in NS:

@@ -87,8 +87,10 @@ def picture(kind: str) -> NDArray[np.uint8]:
 def digest(data: bytes) -> dict[str, str]:
     """SHA-256 of all symbols, and of the dequantised latents, of a .gic file."""
     from gancodec.codec import read_symbols
+    from gancodec.models.gic1 import symbols as gic1
 
     symbols = read_symbols(data)
+    assert isinstance(symbols, gic1.Symbols)
     whole = b"".join(np.ascontiguousarray(grid.values, "<i4").tobytes() for grid in symbols.grids)
     latents = np.ascontiguousarray(symbols.dequantised16, "<i4").tobytes()
     return {"symbols": hashlib.sha256(whole).hexdigest(), "latents": hashlib.sha256(latents).hexdigest()}

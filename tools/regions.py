@@ -22,10 +22,11 @@ from PIL import Image
 
 from gancodec import metrics, weights
 from gancodec.codec import Box, DecodeOptions, EncodeOptions, decode_bytes
-from gancodec.codec import guidance as priority
 from gancodec.codec.api import encode_with
+from gancodec.codec.guidance import painted
 from gancodec.evaluate.metrics.quality import Meter
 from gancodec.evaluate.report.tables import plain_markdown
+from gancodec.models import guidance
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.types import Picture
 
@@ -102,7 +103,7 @@ def regions(data: Path, coder: Coder, note: Note) -> list[str]:
         rgb = np.asarray(Image.open(path).convert("RGB"))
         plain = coder.plain(rgb)
         for where, box in boxes(rgb.shape[1], rgb.shape[0]).items():
-            inside = priority.painted(np.zeros(rgb.shape[:2], np.float32), (box,)).astype(np.float64)
+            inside = painted(np.zeros(rgb.shape[:2], np.float32), (box,)).astype(np.float64)
             for strength in STRENGTHS:
                 raised = coder.equal(rgb, len(plain), EncodeOptions(roi_boxes=(box,), saliency_strength=strength))
                 gains.setdefault((where, strength), []).append(gain(rgb, plain, raised, inside, 1 - inside))
@@ -225,8 +226,8 @@ def main() -> int:
         "model": weights.find(None).name,
         "rate": RATE,
         "equal": 100 * EQUAL,
-        "region": priority.REGION_STRENGTH,
-        "saliency": priority.SALIENCY_STRENGTH,
+        "region": guidance.REGION_STRENGTH,
+        "saliency": guidance.SALIENCY_STRENGTH,
         "pictures": len(list((data / "saliency" / "images").glob("*.avif"))[:: options.every]),
     }
     page = PAGE.format(**facts)

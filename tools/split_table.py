@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture
-from gancodec.codec import guidance as priority
+from gancodec.codec.guidance import guidance_of
 from gancodec.container.spec import CELL
 from gancodec.evaluate.metrics.quality import ssim
 from gancodec.evaluate.report.tables import plain_markdown
 from gancodec.metrics import psnr
-from gancodec.models.split import codec as split
+from gancodec.models.split.codec import salient_cells
+from gancodec.models.split.config import CODERS
+from gancodec.models.split.webp import QUALITY
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Picture
 
@@ -86,15 +88,15 @@ def measure(rgb: Pixels, method: str, model: str | None, factor: int) -> Figures
     seconds = time.perf_counter() - started
     asked = {
         inner: EncodeOptions(profile="split", inner=inner, factor=factor, saliency=method, saliency_model=model)
-        for inner in split.CODERS
+        for inner in CODERS
     }
     files = {inner: encode_picture(Picture(rgb), options).data for inner, options in asked.items()}
     exact, coarse = (decode_bytes(files[inner]).rgb for inner in ("lossless", "lossy"))
-    cells = split.salient_cells(priority.wishes(rgb, asked["lossy"]), Picture(rgb).geometry)
+    cells = salient_cells(guidance_of(rgb, asked["lossy"]), Picture(rgb).geometry)
     salient = float(cells.mean())
     kept = cells.repeat(CELL, 0).repeat(CELL, 1)[: rgb.shape[0], : rgb.shape[1]].astype(np.float64)
     plain = webp_at(rgb, len(files["lossy"]))
-    whole = {"lossless": len(webp(rgb, lossless=True)), "lossy": len(webp(rgb, quality=split.QUALITY))}
+    whole = {"lossless": len(webp(rgb, lossless=True)), "lossy": len(webp(rgb, quality=QUALITY))}
     saved = {inner: 100 * (1 - len(files[inner]) / whole[inner]) for inner in files}
     return Figures(
         mse=float(np.mean((rgb.astype(np.float64) - exact) ** 2)),
@@ -171,7 +173,7 @@ def main() -> int:
         methods="\n".join(plain_markdown(HEAD, by_method)),
         factors="\n".join(plain_markdown(["factor", *HEAD[1:]], by_factor)),
         factor=FACTOR,
-        quality=split.QUALITY,
+        quality=QUALITY,
     )
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(page, encoding="utf-8")

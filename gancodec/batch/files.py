@@ -6,22 +6,17 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gancodec import atomic, container
 from gancodec.container import spec
 from gancodec.errors import CorruptFile, GicError, OutputExists, UnreadablePicture, UsageError
+from gancodec.messages import printable, writing_standard_output
 
 PIPE = "-"
 READ_BLOCK = 1 << 20  # bytes
-
-
-def printable(text: str) -> str:
-    """The text with escapes for what is not: names of files may hold line breaks and terminals' control sequences."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Job(NamedTuple):
@@ -187,21 +182,6 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
             atomic.replace(target, data, times)
     except OSError as error:
         raise GicError(f"{job.target} cannot be written: {_reason(error)}") from error
-
-
-@contextmanager
-def writing_standard_output() -> Iterator[None]:
-    """GicError for what cannot be written there, which then goes nowhere, for Python would try again at its end.
-
-    BrokenPipeError passes: a reader that has gone is no failure.
-    """
-    try:
-        yield
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise GicError(f"standard output cannot be written: {_reason(error)}") from error
 
 
 def _holds(target: str, data: bytes) -> bool:

@@ -16,18 +16,18 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from gancodec import __version__
+from gancodec import __version__, container
 from gancodec.batch import files
 from gancodec.batch.files import Job, Saving
-from gancodec.container import read_header, spec
+from gancodec.container import spec
 from gancodec.errors import GicError, UnreadablePicture
+from gancodec.messages import describe
 
 if TYPE_CHECKING:
     from gancodec.codec.api import Encoded
     from gancodec.options import DecodeOptions, EncodeOptions
     from gancodec.tiling import Progress
 
-FAILED = 1
 TRIM_FROM = 1 << 25  # bytes that a process has grown by since; after every input it would cost a fifth of the time
 Record = dict[str, Any]
 _trimmed = 0  # what was resident after the last trimming
@@ -56,17 +56,6 @@ class Outcome(NamedTuple):
 
     record: Record
     trace: str = ""
-
-
-def describe(error: BaseException) -> tuple[str, int]:
-    """One line for the user and the exit code."""
-    if isinstance(error, GicError):
-        text, code = str(error), error.exit_code
-    elif isinstance(error, MemoryError):
-        text, code = "out of memory", FAILED
-    else:
-        text, code = f"unexpected {type(error).__name__}: {error} (-vv shows where)", FAILED
-    return files.printable(" ".join(text.split())), code
 
 
 def failure(job: Job, error: BaseException) -> Outcome:
@@ -150,14 +139,10 @@ def run_noted(job: Job, task: Task, content: bytes | None = None) -> Outcome:
 
 def load(task: Task) -> None:
     """Load the model that this process will need, and keep it. What is missing, every outcome will say."""
-    from gancodec import weights
-    from gancodec.models.inference import load_network
-    from gancodec.options import EncodeOptions
+    from gancodec.codec.api import preload
 
-    if isinstance(task.options, EncodeOptions) and task.options.profile == "split":
-        return
     with contextlib.suppress(GicError):
-        load_network(weights.get(task.options.model), task.options.device)
+        preload(task.options)
 
 
 def _opened(job: Job, task: Task) -> BinaryIO:
@@ -168,7 +153,7 @@ def _opened(job: Job, task: Task) -> BinaryIO:
         return files.open_source(job.source)
     data = files.read_gic(job.source, task.options.max_pixels)
     if not data.startswith(spec.MAGIC):
-        read_header(data)  # says what it is not
+        container.read_header(data)  # says what it is not
     return io.BytesIO(data)
 
 
@@ -203,7 +188,6 @@ def _encode(
 
     picture = imageio.load(stream, options.max_pixels)
     coded = encode_picture(picture, options, progress=progress)
-    split = options.profile == "split"
     height, width = picture.rgb.shape[:2]
     return coded.data, {
         "width": width,
@@ -211,8 +195,8 @@ def _encode(
         "bytes": len(coded.data),
         "bpp": coded.bpp,
         "profile": options.profile,
-        "model": _model_of(coded.data),
-        "n": None if split else coded.n,
+        "model": coded.model,
+        "n": coded.n,
         "probes": coded.probes,
         "hit": coded.hit,
         "warnings": [*coded.notices, *_warnings(coded, options, source_bytes)],
@@ -221,36 +205,25 @@ def _encode(
 
 def _decode(stream: BinaryIO, options: DecodeOptions, kind: str, progress: Progress | None) -> tuple[bytes, Record]:
     from gancodec import imageio
-    from gancodec.codec.api import decode_bytes
+    from gancodec.codec.api import decode_parsed
 
     data = stream.read()
-    picture = decode_bytes(data, options, progress)
+    parsed = container.read(data, options.max_pixels)
+    picture, model = decode_parsed(parsed, options, progress)
     target = io.BytesIO()
     notices = imageio.save(picture, target, kind)
     height, width = picture.rgb.shape[:2]
-    header, _ = read_header(data)
+    header = parsed.header
     return target.getvalue(), {
         "format": kind,
         "width": width,
         "height": height,
         "bytes": target.tell(),
         "bpp": 8 * len(data) / (header.width * header.height),
-        "model": options.model or _model_of(data),
+        "model": model,
         "comment": picture.comment,
         "warnings": list(dict.fromkeys([*picture.notices, *notices])),
     }
-
-
-def _model_of(data: bytes) -> str | None:
-    """Name of the model that a .gic file names; None for the split codec and for models that are not here."""
-    from gancodec import weights
-    from gancodec.errors import MissingWeights
-
-    number = read_header(data)[0].model
-    try:
-        return weights.find(number).name if number else None
-    except MissingWeights:
-        return None
 
 
 def _warnings(coded: Encoded, options: EncodeOptions, source_bytes: int) -> list[str]:
@@ -258,9 +231,7 @@ def _warnings(coded: Encoded, options: EncodeOptions, source_bytes: int) -> list
 
     warnings = []
     if not coded.hit:
-        target = f"{options.size} bytes" if options.size is not None else f"{options.bpp} bpp"
-        above = len(coded.data) > options.size if options.size is not None else coded.bpp > (options.bpp or 0)
-        warnings.append(describe_miss(target, above, len(coded.data), coded.bpp))
+        warnings.append(describe_miss(coded, options))
     if len(coded.data) > source_bytes:
         warnings.append(f"the .gic file ({len(coded.data)} bytes) is larger than its source ({source_bytes} bytes)")
     return warnings

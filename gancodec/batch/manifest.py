@@ -150,14 +150,13 @@ def settings_key(options: EncodeOptions | DecodeOptions, kind: str) -> str:
 
 
 def _weights(options: EncodeOptions | DecodeOptions) -> str:
-    from gancodec import weights
-    from gancodec.options import EncodeOptions
+    from gancodec.codec.api import model_of
 
-    needed = options.profile == "tunable" if isinstance(options, EncodeOptions) else options.model is not None
     try:
-        return weights.find(options.model).sha256 if needed else ""
+        info = model_of(options)
     except MissingWeights:  # which every picture will tell
         return ""
+    return "" if info is None else info.sha256
 
 
 def _sha256(path: str) -> str:

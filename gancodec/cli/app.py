@@ -8,28 +8,17 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from gancodec import __version__
-from gancodec.cli.batch import batch
-from gancodec.cli.decode import decode
-from gancodec.cli.encode import encode
-from gancodec.cli.evaluate import evaluate
-from gancodec.cli.export import export
-from gancodec.cli.files import printable, writing_standard_output
-from gancodec.cli.info import info
-from gancodec.cli.inspect import inspect
-from gancodec.cli.models import known, models
-from gancodec.cli.report import FAILED, INTERRUPTED, describe
-from gancodec.cli.saliency import saliency
-from gancodec.cli.sizes import sizes
-from gancodec.cli.train import train
-from gancodec.cli.tune_curve import tune_curve
-from gancodec.cli.verify import verify
 from gancodec.container import spec
+from gancodec.messages import FAILED, describe, printable, writing_standard_output
 
 HELP = """A learned image codec: `gancodec encode photo.png --bpp 0.1` writes photo.gic, `gancodec decode photo.gic`
 writes photo.png.
@@ -41,16 +30,53 @@ Exit codes: 0 done, 1 failed (or one of several inputs did), 2 usage, 3 input un
 4 model or optional package missing, 5 size missed with --strict, 6 output exists, 130 interrupted.
 """
 
+INTERRUPTED = 130
 END_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
+# What --help says of each. They are imported when they are run: all of them would double the time that it takes.
+COMMANDS = {
+    "encode": "Encode pictures to .gic files.",
+    "decode": "Decode .gic files to pictures.",
+    "batch": "Encode or decode many pictures, and go on where it stopped.",
+    "info": "Show size, model, rate and chunks of .gic files.",
+    "verify": "Check structure, checksums and symbols of .gic files.",
+    "models": "List the models.",
+    "inspect": "Show where the bits of a picture go, as pictures.",
+    "saliency": "Write what stands out of pictures, as pictures.",
+    "export": "Write a model's networks as ONNX files.",
+    "eval": "Measure codecs on pictures, at matched rates.",
+    "tune-curve": "Measure bits per pixel at fixed n.",
+    "train": "Train a model, pack training data, export weights.",
+    "sizes": "Hold file sizes and qualities to a baseline.",
+}
+FUNCTIONS = {"eval": "evaluate", "tune-curve": "tune_curve"}  # by commands of another name; so are their modules
+
+
+class Commands(TyperGroup):
+    """The commands: a name and a line of help each, until one is asked for."""
+
+    def resolve_command(self, context: Any, arguments: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Import the command that the first argument names."""
+        if (name := arguments[0]) in COMMANDS:
+            self.commands[name] = _command(name)
+        return super().resolve_command(context, arguments)
+
+
+def _command(name: str) -> Any:
+    """A command, or group of commands, with its options."""
+    function = FUNCTIONS.get(name, name)
+    found = getattr(import_module(f"gancodec.cli.{function}"), function)
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+    alone.command(name)(found)
+    return get_command(alone)
+
+
 # Plain help: drawing it with rich would double the time that --help takes.
-app = typer.Typer(name="gancodec", help=HELP, rich_markup_mode=None)
-for command in (encode, decode, batch, info, verify, models, inspect, saliency, export):
-    app.command()(command)
-app.command("eval")(evaluate)
-app.command("tune-curve")(tune_curve)
-app.add_typer(sizes)
-app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+app = typer.Typer(name="gancodec", help=HELP, cls=Commands, rich_markup_mode=None)
+for name, text in COMMANDS.items():
+    app.command(name, help=text)(lambda: None)
 
 
 def _version(asked: bool) -> None:
@@ -58,6 +84,8 @@ def _version(asked: bool) -> None:
         return
     print(f"gancodec {__version__}")
     print(f"format gic {spec.MAJOR}.{spec.MINOR}")
+    from gancodec.cli.models import known
+
     installed = [model for model in known() if model.installed]
     for model in installed:
         mark = " default" if model.default else ""

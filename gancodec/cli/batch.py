@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gancodec import workers
-from gancodec.batch import job as work
-from gancodec.batch.job import Task
-from gancodec.cli import convert, decode, encode, files, options
-from gancodec.cli.report import Report
+from gancodec.batch.files import Saving
+from gancodec.cli import decode, encode, files, options
 from gancodec.errors import UsageError
+from gancodec.options import DecodeOptions, EncodeOptions
+
+if TYPE_CHECKING:
+    from gancodec.cli.convert import Engine
+    from gancodec.cli.report import Report
 
 MANIFEST = "manifest.jsonl"
 
@@ -46,18 +48,24 @@ Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Do all again
 
 
 def batch(
+    context: typer.Context,
     inputs: Annotated[list[str], typer.Argument(metavar="IN", help="Files or folders.", show_default=False)],
     folder: Folder,
-    bpp: encode.Bpp = None,
-    size: encode.Size = None,
-    n: encode.Parameter = None,
-    strict: encode.Strict = False,
-    entropy: encode.EntropyOption = "range",
-    strip: encode.Strip = "",
+    bpp: options.Bpp = None,
+    size: options.Size = None,
+    n: options.Parameter = None,
+    strict: options.Strict = False,
+    entropy: options.EntropyOption = EncodeOptions.entropy,
+    strip: options.Strip = "",
     saliency: options.Saliency = None,
     saliency_model: options.SaliencyModel = None,
     saliency_strength: options.SaliencyStrength = None,
+    roi: options.Roi = None,
+    roi_boxes: options.RoiBoxes = None,
     protect: options.Protect = "",
+    profile: options.ProfileOption = EncodeOptions.profile,
+    inner: options.InnerOption = EncodeOptions.inner,
+    factor: options.Factor = EncodeOptions.factor,
     backwards: Backwards = False,
     picture_format: decode.FormatOption = None,
     realism: options.Realism = None,
@@ -72,6 +80,7 @@ def batch(
     retries: Retries = 2,
     manifest: ManifestFile = None,
     overwrite: Overwrite = False,
+    preserve_times: options.PreserveTimes = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -82,65 +91,54 @@ def batch(
     An output that exists and is not in the manifest stays: made again with the same bytes it counts as done, with
     others the input fails. Run the same command again until it exits with 0.
     """
-    saving = files.Saving(overwrite, repeat=True)
+    saving = Saving(overwrite, preserve_times=preserve_times, repeat=True)
     report = options.writing_report(inputs, None, saving, quiet=quiet, verbose=verbose, as_json=as_json)
+    from gancodec.batch.job import Task
+    from gancodec.cli import convert
+
     log = os.path.join(folder, MANIFEST) if manifest is None else manifest
     convert.check_jobs(inputs, jobs, log)
-    encoding: dict[str, object] = {"--bpp": bpp, "--size": size, "--n": n, "--strict": strict, "--strip": strip}
-    encoding |= {"--entropy": entropy != "range", "--saliency": saliency, "--protect": protect}
-    decoding: dict[str, object] = {"--format": picture_format, "--realism": realism}
-    _refuse(encoding if backwards else decoding, backwards)
-    start = _engine(engine, address, jobs, threads, gpus, retries)
+    _refuse(context, backwards)
+    chosen = _engine(engine, address, jobs, threads, gpus, retries, report)
     options.set_threads(threads)
     if backwards:
-        from gancodec.options import DecodeOptions
-
         task = Task(DecodeOptions(model, device, realism, max_pixels), saving, picture_format or "png")
         suffixes, suffix, show = files.GIC_SUFFIXES, decode.SUFFIXES[task.kind], decode.show
     else:
-        from gancodec.codec.options import check
-        from gancodec.options import EncodeOptions
-
-        where = options.emphasis(saliency, saliency_model, saliency_strength, None, [], protect)
-        rate = encode.rate_of(bpp, size, n)
-        chosen = EncodeOptions(
-            **rate,
-            model=model,
-            entropy=entropy,
-            device=device,
-            strict=strict,
-            strip=options.parse_strip(strip),
-            max_pixels=max_pixels,
-            **where,
-        )
-        check(chosen)
-        task = Task(chosen, saving)
+        task = Task(options.encode_options(context.params), saving)
         suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
     run = convert.Run(report, task, show, log, resume=True)
     plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder)
-    raise typer.Exit(run(plan, start(report, task)))
+    raise typer.Exit(run(plan, chosen))
 
 
-def _refuse(given: dict[str, object], backwards: bool) -> None:
+def _refuse(context: typer.Context, backwards: bool) -> None:
     """UsageError for options of the other direction."""
-    for name in (name for name, value in given.items() if value not in (None, False, "")):
-        raise UsageError(f"{name} is for {'encoding' if backwards else '--decode'}")
+    decoding = {"picture_format", *(field.name for field in fields(DecodeOptions))}
+    others = options.ENCODING - decoding if backwards else decoding - options.ENCODING
+    for option in context.command.params:
+        value = context.params[str(option.name)] if option.name in others else None
+        if value not in (option.default, *options.NOT_GIVEN):
+            raise UsageError(f"{option.opts[0]} is for {'encoding' if backwards else '--decode'}")
 
 
 def _engine(
-    name: str, address: str | None, jobs: int, threads: int | None, gpus: float, retries: int
-) -> Callable[[Report, Task], convert.Start]:
-    """What starts the engine for a task; UsageError for options that do not go with it."""
+    name: str, address: str | None, jobs: int, threads: int | None, gpus: float, retries: int, report: Report
+) -> Engine:
+    """The engine of a name; UsageError for options that do not go with it."""
+    from gancodec.cli import convert
+
     if name == "local":
         if address is not None or gpus:
             raise UsageError("--address and --gpus are for --engine ray")
-        return lambda report, task: convert.local_engine(report, task, work.run, jobs, threads, retries)
+        return partial(convert.local_engine, report=report, jobs=jobs, threads=threads, retries=retries)
     if address is not None and not jobs:
         raise UsageError("--address: say with --jobs how many workers the cluster is to run")
+    from gancodec import workers
     from gancodec.batch import ray
 
     count = jobs or workers.cores()
     each = threads or (workers.share(count) if address is None else 1)
     cluster = ray.Cluster(address or "local", count, each, gpus, retries)
     ray.load()
-    return lambda _, task: lambda inputs: lambda todo: ray.run(todo, task, cluster)
+    return lambda todo, task, _: ray.run(todo, task, cluster)

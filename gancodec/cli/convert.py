@@ -7,40 +7,36 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 
-from gancodec.batch import local, manifest
+from gancodec.batch import job, local, manifest
 from gancodec.batch.files import Job, check_target
-from gancodec.batch.job import Outcome, Record, Task, failure
+from gancodec.batch.job import Outcome, Record, Task
 from gancodec.batch.manifest import Done, Manifest
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 from gancodec.workers import cores, share
 
-Engine = Callable[[Iterable[Job]], local.Outcomes]
-Start = Callable[[int], Engine]  # with the number of inputs
-Work = Callable[..., Outcome]  # of a job, a task, and `progress`
+Engine = Callable[[Iterable[Job], Task, int], local.Outcomes]  # of the jobs to do; the number is of all inputs
 Show = Callable[[Record, Report], None]
 COLUMNS = ("done", "skipped", "failed", "before", "after", "mean bpp", "seconds", "pictures/s")
 
 
-def local_engine(report: Report, task: Task, work: Work, jobs: int, threads: int | None, retries: int = 0) -> Start:
-    """On this machine: `work` in this process, with a progress bar for a single large picture, or worker processes.
+def local_engine(
+    todo: Iterable[Job], task: Task, inputs: int, report: Report, jobs: int, threads: int | None, retries: int = 0
+) -> local.Outcomes:
+    """On this machine: this process, with a progress bar for a single large picture, or worker processes.
 
     `jobs` is the number of workers, 0 for one for each core; `threads` are of each, None for what suits the cores.
     """
-
-    def engine(inputs: int) -> Engine:
-        workers = min(jobs or cores(), inputs)
-        if workers <= 1:
-            return lambda todo: _here(todo, task, work, report if inputs == 1 else None)
-        return lambda todo: local.run(todo, task, workers, threads or share(workers), retries)
-
-    return engine
+    workers = min(jobs or cores(), inputs)
+    if workers <= 1:
+        return _here(todo, task, report if inputs == 1 else None)
+    return local.run(todo, task, workers, threads or share(workers), retries)
 
 
-def _here(todo: Iterable[Job], task: Task, work: Work, report: Report | None) -> local.Outcomes:
-    for job in todo:
+def _here(todo: Iterable[Job], task: Task, report: Report | None) -> local.Outcomes:
+    for asked in todo:
         with nullcontext() if report is None else report.tiles() as told:
-            outcome = work(job, task, progress=told)
+            outcome = job.run(asked, task, progress=told)
         yield outcome
 
 
@@ -107,7 +103,7 @@ class Run:
     def __post_init__(self) -> None:
         self.settings = manifest.settings_key(self.task.options, self.task.kind) if self.log else ""
 
-    def __call__(self, plan: Callable[[], list[Job]], start: Start) -> int:
+    def __call__(self, plan: Callable[[], list[Job]], engine: Engine) -> int:
         """Do all jobs of `plan`, going on after errors; the exit code."""
         totals = Totals()
         with ExitStack() as stack:
@@ -126,7 +122,7 @@ class Run:
                 self._tell(outcome)
                 advance()
 
-            outcomes = start(len(jobs))(self._todo(jobs, earlier, tell))
+            outcomes = engine(self._todo(jobs, earlier, tell), self.task, len(jobs))
             for outcome in stack.enter_context(closing(outcomes)):
                 tell(outcome)
         if len(jobs) > 1:
@@ -136,15 +132,15 @@ class Run:
     def _todo(self, jobs: list[Job], earlier: dict[str, Done], tell: Callable[[Outcome], None]) -> Iterator[Job]:
         """Jobs that are not done and may be done; the others are told here."""
         saving, strict = self.task.saving, getattr(self.task.options, "strict", False)
-        for job in jobs:
+        for asked in jobs:
             try:
-                if saving.skips(job):
-                    tell(Outcome({"file": job.source, "output": job.target, "skipped": True}))
+                if saving.skips(asked):
+                    tell(Outcome({"file": asked.source, "output": asked.target, "skipped": True}))
                     continue
-                resumed = manifest.resumed(job, earlier.get(job.source), self.settings, saving, strict)
-                check_target(job, saving.overwrite or saving.repeat)
+                resumed = manifest.resumed(asked, earlier.get(asked.source), self.settings, saving, strict)
+                check_target(asked, saving.overwrite or saving.repeat)
             except Exception as error:
-                tell(failure(job, error))
+                tell(job.failure(asked, error))
                 continue
             yield resumed
 

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gancodec.batch import job as work
-from gancodec.batch.job import Outcome, Record, Task
-from gancodec.cli import convert, files, options
-from gancodec.cli.files import Job
-from gancodec.cli.report import Report
+from gancodec.batch.files import PIPE, Job, Saving
+from gancodec.cli import files, options
 from gancodec.errors import UsageError
+from gancodec.options import DecodeOptions
 
 if TYPE_CHECKING:
-    from gancodec.tiling import Progress
+    from gancodec.batch.job import Record
+    from gancodec.cli.report import Report
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 FORMATS = {suffix: name for name, suffix in SUFFIXES.items()}  # those that need not be asked from imageio, and numpy
@@ -65,23 +64,24 @@ def decode(
 
     --region and --scale decode a part of it or a thumbnail, in less time and memory than the whole.
     """
-    saving = files.Saving(overwrite, skip_existing, preserve_times)
+    saving = Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
+    from gancodec.batch.job import Task
+    from gancodec.cli import convert
+
     convert.check_jobs(inputs, jobs, manifest)
     kind = format_of(output, picture_format)
     options.set_threads(threads)
-    from gancodec.options import DecodeOptions
-
     box = None if region is None else options.parse_region(region)
     task = Task(DecodeOptions(model, device, realism, max_pixels, box, scale), saving, kind)
     run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder)
-    raise typer.Exit(run(plan, convert.local_engine(report, task, decode_one, jobs, threads)))
+    raise typer.Exit(run(plan, partial(convert.local_engine, report=report, jobs=jobs, threads=threads)))
 
 
 def format_of(output: str | None, asked: options.Format | None) -> str:
     """The format to write: the one asked for, else the output name's, else PNG."""
-    if output is None or output == files.PIPE:
+    if output is None or output == PIPE:
         return asked or "png"
     suffix = os.path.splitext(output)[1].lower()
     if asked is None:
@@ -97,11 +97,6 @@ def _format_for(output: str, suffix: str) -> str:
     from gancodec import imageio
 
     return imageio.format_for(output)
-
-
-def decode_one(job: Job, task: Task, progress: Progress | None = None) -> Outcome:
-    """Decode one file in this process."""
-    return work.run(job, task, progress=progress)
 
 
 def show(record: Record, report: Report) -> None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gancodec.cli import files, options
-from gancodec.cli.report import FAILED, Report
+from gancodec.cli.report import Report
 from gancodec.errors import GicError, UsageError
+from gancodec.messages import FAILED
 
 if TYPE_CHECKING:
     from gancodec.evaluate.curves import Curve

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gancodec.cli import files, options
-from gancodec.cli.files import Job, Saving
+from gancodec.batch.files import Job, Saving, write
+from gancodec.cli import options
 from gancodec.cli.report import Report
 from gancodec.errors import OutputExists, UsageError
 
@@ -43,6 +43,6 @@ def export(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is not a folder")
     for part, data in export_onnx(weights.get(info.name), realism).items():
-        files.write(Job(info.name, str(targets[part])), data, Saving(overwrite))
+        write(Job(info.name, str(targets[part])), data, Saving(overwrite))
         report.say(f"{targets[part]}: {info.name}, {len(data)} bytes")
         report.record({"model": info.name, "part": part, "output": str(targets[part]), "bytes": len(data)})

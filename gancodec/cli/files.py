@@ -6,35 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gancodec.batch.files import (
-    PIPE,
-    Job,
-    Saving,
-    check_target,
-    open_source,
-    printable,
-    read_gic,
-    write,
-    writing_standard_output,
-)
+from gancodec.batch.files import PIPE, Job
 from gancodec.errors import UnreadablePicture, UsageError
-
-__all__ = [
-    "GIC_SUFFIXES",
-    "PICTURE_SUFFIXES",
-    "PIPE",
-    "Job",
-    "Saving",
-    "check_target",
-    "inputs",
-    "open_source",
-    "printable",
-    "read_gic",
-    "reading_jobs",
-    "write",
-    "writing_jobs",
-    "writing_standard_output",
-]
 
 GIC_SUFFIXES = frozenset({".gic"})
 PICTURE_SUFFIXES = frozenset(

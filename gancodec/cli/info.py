@@ -6,19 +6,15 @@ from typing import Any
 
 import typer
 
+from gancodec.batch.files import Job, read_gic
 from gancodec.cli import files, options
-from gancodec.cli.files import Job
 from gancodec.cli.models import known
 from gancodec.cli.report import Report
 from gancodec.container import Container, read, spec
+from gancodec.messages import printable
 from gancodec.models.registry import CODECS
 
-CODERS = {
-    spec.CODER_RANGE: "range",
-    spec.CODER_HUFFMAN: "huffman",
-    spec.CODER_WEBP: "webp",
-    spec.CODER_WEBP_LOSSLESS: "webp-lossless",
-}
+CODER_NAMES = {number: name for name, number in spec.CODERS.items()}
 
 
 def info(
@@ -32,7 +28,7 @@ def info(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        data = files.read_gic(job.source, max_pixels)
+        data = read_gic(job.source, max_pixels)
         record = describe(job.source, data, read(data, max_pixels))
         report.result(as_text(record), record)
 
@@ -51,8 +47,8 @@ def describe(name: str, data: bytes, container: Container) -> dict[str, Any]:
         "height": header.height,
         "bytes": len(data),
         "bpp": 8 * len(data) / pixels,
-        "codec": CODECS.get(header.codec, str(header.codec)),
-        "coder": CODERS.get(header.coder, str(header.coder)),
+        "codec": CODECS[header.codec].name if header.codec in CODECS else str(header.codec),
+        "coder": CODER_NAMES.get(header.coder, str(header.coder)),
         "model": header.model,
         "model_name": None if model is None else model.name,
         "model_hash": header.model_hash.hex(),
@@ -76,7 +72,7 @@ def as_text(record: dict[str, Any]) -> str:
         n = f", n={record['n']:.3f}"
     synthetic = "yes: the decoded picture may contain detail that the original did not have"
     lines = [
-        f"{files.printable(record['file'])}: gic {record['format']}, {record['width']}x{record['height']}, "
+        f"{printable(record['file'])}: gic {record['format']}, {record['width']}x{record['height']}, "
         f"{record['bytes']} bytes, {record['bpp']:.4f} bpp",
         f"  model      {model}",
         f"  coding     codec {record['codec']}, {record['coder']} coder{n}",

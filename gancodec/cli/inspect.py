@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gancodec.batch.files import PIPE, Job, open_source
 from gancodec.cli import files, options
-from gancodec.cli.encode import Bpp, EntropyOption, Parameter, Size
 from gancodec.cli.evaluate import writing
-from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.container import spec
 from gancodec.errors import OutputExists, UsageError
+from gancodec.options import DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import DecodeOptions, EncodeOptions
     from gancodec.evaluate.inspect.look import Look
     from gancodec.types import Picture
 
@@ -32,20 +31,26 @@ Original = Annotated[
 
 
 def inspect(
+    context: typer.Context,
     source: Input,
     out: Out = None,
     original: Original = None,
-    bpp: Bpp = None,
-    size: Size = None,
-    n: Parameter = None,
+    bpp: options.Bpp = None,
+    size: options.Size = None,
+    n: options.Parameter = None,
+    strict: options.Strict = False,
     model: options.Model = None,
-    entropy: EntropyOption = "range",
+    entropy: options.EntropyOption = EncodeOptions.entropy,
+    strip: options.Strip = "",
     saliency: options.Saliency = None,
     saliency_model: options.SaliencyModel = None,
     saliency_strength: options.SaliencyStrength = None,
     roi: options.Roi = None,
-    roi_box: options.RoiBox = None,
+    roi_boxes: options.RoiBoxes = None,
     protect: options.Protect = "",
+    profile: options.ProfileOption = EncodeOptions.profile,
+    inner: options.InnerOption = EncodeOptions.inner,
+    factor: options.Factor = EncodeOptions.factor,
     realism: options.Realism = None,
     device: options.DeviceOption = "auto",
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
@@ -61,26 +66,14 @@ def inspect(
     of the split profile have kept cells instead of levels and bits per block.
     """
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
-    if sum(value is not None for value in (bpp, size, n)) > 1:
-        raise UsageError("--bpp, --size and --n exclude each other")
-    if source == files.PIPE and out is None:
+    if source == PIPE and out is None:
         raise UsageError("standard input has no name: use --out DIR with it")
-    from gancodec.codec.api import DecodeOptions, EncodeOptions
+    encode = options.encode_options(context.params)
     from gancodec.evaluate.inspect import look
 
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
         raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
-    encode = EncodeOptions(
-        bpp=bpp,
-        size=size,
-        n=n,
-        model=model,
-        entropy=entropy,
-        device=device,
-        max_pixels=max_pixels,
-        **options.emphasis(saliency, saliency_model, saliency_strength, roi, roi_box or [], protect),
-    )
     decode = DecodeOptions(device=device, realism=realism, max_pixels=max_pixels)
 
     def work(job: Job) -> None:
@@ -98,7 +91,7 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
 
     data = _read(source)
     if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):
-        shown = type(encode)(
+        shown = EncodeOptions(
             device=encode.device,
             max_pixels=encode.max_pixels,
             saliency=encode.saliency,
@@ -114,7 +107,7 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
 
 
 def _read(source: str) -> bytes:
-    with files.open_source(source) as handle:
+    with open_source(source) as handle:
         return handle.read()
 
 
@@ -127,15 +120,7 @@ def _picture(source: str, max_pixels: int, data: bytes | None = None) -> Picture
 def _text(folder: Path, look: Look) -> str:
     facts = look.facts
     quality = f", PSNR {facts['psnr']:.2f} dB, MS-SSIM {facts['ms_ssim']:.4f}" if "psnr" in facts else ""
-    if "factor" in facts:
-        spent = f"{100 * facts['kept_share']:.0f} % at full resolution, the rest shrunk by {facts['factor']}"
-    else:
-        spent = (
-            f"levels {facts['level_min']:g} .. {facts['level_max']:g}, "
-            f"{facts['bits_per_block_min']:.0f} .. {facts['bits_per_block_max']:.0f} bits a block, "
-            f"{100 * facts['hq_ratio']:.0f} % of the blocks above the mean"
-        )
     return (
         f"{folder}/inspect.png: {facts['width']}x{facts['height']}, {facts['bytes']} bytes, "
-        f"{facts['bpp']:.4f} bpp{quality}\n{spent}"
+        f"{facts['bpp']:.4f} bpp{quality}\n{look.summary}"
     )

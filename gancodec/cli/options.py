@@ -6,26 +6,45 @@ import math
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gancodec.cli.files import PIPE, Saving
+from gancodec.batch.files import PIPE, Saving
 from gancodec.cli.report import Report
+from gancodec.codec.options import check
 from gancodec.container import spec
+from gancodec.container.spec import ENTROPY_CODERS
 from gancodec.errors import UsageError
+from gancodec.models.registry import PROFILES
+from gancodec.options import Box, EncodeOptions, parse_box
 from gancodec.workers import THREAD_VARIABLES
-
-if TYPE_CHECKING:
-    from gancodec.options import Box
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
-Profile = Literal["tunable", "split"]
-Inner = Literal["lossy", "lossless"]
+ENCODING = frozenset(field.name for field in fields(EncodeOptions))
+NOT_GIVEN: tuple[object, ...] = (None, (), [])
+
+
+class Own(NamedTuple):
+    """Of an option that one profile alone has: that profile, and what may be chosen."""
+
+    profile: str
+    choices: tuple[object, ...]
+
+
+OWN = {option: Own(name, choices) for name, p in PROFILES.items() for option, choices in p.own.items()}
+
 Device = Literal["auto", "cpu", "cuda"]
-Entropy = Literal["range", "huffman"]
 Format = Literal["png", "jpeg", "webp", "tiff"]
+if TYPE_CHECKING:
+    Entropy = str
+    Profile = str
+    Inner = str
+else:  # what Typer offers and checks
+    Entropy, Profile, Inner = (Literal[tuple(names)] for names in (ENTROPY_CODERS, PROFILES, OWN["inner"].choices))
 
 
 def parse_size(text: str) -> int:
@@ -75,8 +94,6 @@ def parse_scale(text: str | int) -> int:
 
 def parse_region(text: str) -> Box:
     """X,Y,W,H; UsageError for anything else, a level included."""
-    from gancodec.options import parse_box
-
     if ":" in text:
         raise UsageError(f"region {text}: X,Y,W,H without a level")
     return parse_box(text)
@@ -100,6 +117,38 @@ def parse_protect(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
+Bpp = Annotated[
+    float | None,
+    typer.Option("--bpp", parser=parse_rate, metavar="X", help="Bits per pixel of the whole file, at most."),
+]
+Size = Annotated[
+    int | None,
+    typer.Option("--size", parser=parse_size, metavar="N[kB]", help="Whole file, at most (B kB MB KiB MiB)."),
+]
+Parameter = Annotated[
+    float | None,
+    typer.Option("--n", parser=parse_number, metavar="X", help="The model's own rate knob; larger is smaller."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail (exit 5) where the size asked for is missed.")]
+EntropyOption = Annotated[Entropy, typer.Option("--entropy", help="Entropy coder.")]
+Strip = Annotated[
+    str, typer.Option("--strip", metavar="all|exif,xmp", help="Metadata to leave out.", show_default=False)
+]
+ProfileOption = Annotated[
+    Profile,
+    typer.Option("--profile", help="; ".join(f"{name}: {profile.help}" for name, profile in PROFILES.items()) + "."),
+]
+InnerOption = Annotated[
+    Inner, typer.Option("--inner", help=f"Of --profile {OWN['inner'].profile}: how what it keeps is coded (WebP).")
+]
+Factor = Annotated[
+    int,
+    typer.Option(
+        "--factor",
+        metavar="|".join(map(str, spec.FACTORS)),
+        help=f"Of --profile {OWN['factor'].profile}: what the rest is shrunk by.",
+    ),
+]
 # Said here, not asked from gancodec.saliency: --help waits for no numpy. A test compares both.
 METHODS = "spectral, fine, combined, spectral-center, center, none, gradcam, sam2, segment"
 Saliency = Annotated[
@@ -133,7 +182,7 @@ Roi = Annotated[
         "--roi", metavar="MASK", help="Region of interest, a picture: white is kept best, black least, gray between."
     ),
 ]
-RoiBox = Annotated[
+RoiBoxes = Annotated[
     list[str] | None,
     typer.Option(
         "--roi-box",
@@ -210,39 +259,29 @@ def writing_report(
     return Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
 
-class Emphasis(TypedDict):
-    """The fields of EncodeOptions that say where the bits should go."""
+def encode_options(words: Mapping[str, Any]) -> EncodeOptions:
+    """EncodeOptions from the parameters of a command, which are called like its fields; others are passed over.
 
-    saliency: str | None
-    saliency_model: str | None
-    saliency_strength: float
-    roi: str | None
-    roi_boxes: tuple[Box, ...]
-    protect: tuple[str, ...]
-
-
-def emphasis(
-    saliency: str | None, model: str | None, strength: float | None, roi: str | None, boxes: list[str], protect: str
-) -> Emphasis:
-    """Where the bits should go, from the words of the command line."""
-    from gancodec.options import parse_box
-
-    if strength is not None and saliency is None and roi is None and not boxes:
+    Raises UsageError for options that no picture could be encoded with.
+    """
+    given = {name: words[name] for name in ENCODING if words.get(name) not in NOT_GIVEN}
+    if "saliency_strength" in given and not {"saliency", "roi", "roi_boxes"} & set(given):
         raise UsageError("--saliency-strength scales --saliency, --roi and --roi-box: give one of them")
-    return {
-        "saliency": saliency,
-        "saliency_model": model,
-        "saliency_strength": 1.0 if strength is None else strength,
-        "roi": roi,
-        "roi_boxes": tuple(map(parse_box, boxes)),
-        "protect": parse_protect(protect),
-    }
+    parsers: dict[str, Callable[[Any], Any]] = {"strip": parse_strip, "protect": parse_protect, "roi_boxes": _boxes}
+    chosen = EncodeOptions(**given | {name: parsers[name](given[name]) for name in parsers.keys() & given})
+    check(chosen)
+    return chosen
+
+
+def _boxes(texts: Iterable[str]) -> tuple[Box, ...]:
+    return tuple(map(parse_box, texts))
 
 
 def set_threads(count: int | None) -> None:
     """Limit the threads of numpy and PyTorch; the variables are read when those are first imported."""
     if count is None:
         return
+
     for name in THREAD_VARIABLES:
         os.environ[name] = str(count)
     if "torch" in sys.modules:

@@ -10,16 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gancodec.batch.files import writing_standard_output
-from gancodec.batch.job import FAILED, describe
-from gancodec.cli.files import Job, Saving, check_target
+from gancodec.batch.files import Job, Saving, check_target
+from gancodec.messages import FAILED, describe, writing_standard_output
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-__all__ = ["FAILED", "INTERRUPTED", "Report", "describe"]
-
-INTERRUPTED = 130
 
 
 class Report:

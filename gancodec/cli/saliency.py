@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gancodec.batch.files import PIPE, Job, Saving, open_source, write
 from gancodec.cli import files, options
-from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
 
@@ -43,9 +43,9 @@ def saliency(
 
     `encode` takes such a file as --saliency file:photo.saliency.png, or as --roi.
     """
-    saving = files.Saving(overwrite, skip_existing)
+    saving = Saving(overwrite, skip_existing)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
-    if output not in (None, files.PIPE) and not str(output).lower().endswith(".png"):
+    if output not in (None, PIPE) and not str(output).lower().endswith(".png"):
         raise UsageError(f"{output}: maps are written as PNG; name it .png")
     from gancodec.codec.options import check
     from gancodec.options import EncodeOptions
@@ -65,7 +65,7 @@ def saliency(
     raise typer.Exit(report.run(plan, work, saving))
 
 
-def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving: files.Saving, report: Report) -> None:
+def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving: Saving, report: Report) -> None:
     """Load a picture, compute its map, write and report it."""
     from PIL import Image
 
@@ -74,7 +74,7 @@ def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving
     from gancodec.saliency import adaptive_mask
     from gancodec.saliency.overlay import laid_over
 
-    with files.open_source(job.source) as stream:
+    with open_source(job.source) as stream:
         picture = imageio.load(stream, asked.max_pixels)
     started = time.perf_counter()
     values = priority.saliency_of(picture.rgb, asked)
@@ -85,7 +85,7 @@ def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving
         imageio.save(replace(picture, rgb=laid_over(picture.rgb, values), exif=None, xmp=None), target, "png")
     else:
         Image.fromarray(priority.to_gray(values)).save(target, "PNG")
-    files.write(job, target.getvalue(), saving)
+    write(job, target.getvalue(), saving)
     for text in picture.notices:
         report.warn(job.name, text)
     height, width = values.shape

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gancodec.cli import encode, files, options
-from gancodec.cli.files import Job
-from gancodec.cli.report import FAILED, Report
+from gancodec.batch.files import PIPE, Job, Saving, open_source, write
+from gancodec.cli import files, options
+from gancodec.cli.report import Report
 from gancodec.errors import GicError, UnreadablePicture, UsageError
+from gancodec.messages import FAILED
+from gancodec.options import EncodeOptions
 
 if TYPE_CHECKING:
     from gancodec.sizes import Baseline, Entry, Finding, Settings
@@ -27,7 +29,10 @@ COLUMNS = ("file", "bytes before", "now", "change", "PSNR before", "now", "MS-SS
 LEFT = (0, len(COLUMNS) - 1)  # columns of text; the others hold numbers
 
 sizes = typer.Typer(
-    name="sizes", help="Hold file sizes and qualities to a baseline, in CI or by hand.", rich_markup_mode=None
+    name="sizes",
+    help="Hold file sizes and qualities to a baseline, in CI or by hand.",
+    rich_markup_mode=None,
+    add_completion=False,
 )
 
 
@@ -48,7 +53,9 @@ Measured = Annotated[
         show_default=False,
     ),
 ]
-EntropyOption = Annotated[options.Entropy | None, typer.Option("--entropy", help="Entropy coder; else range.")]
+EntropyOption = Annotated[
+    options.Entropy | None, typer.Option("--entropy", help=f"Entropy coder; else {EncodeOptions.entropy}.")
+]
 DeviceOption = Annotated[
     options.Device | None, typer.Option("--device", help="Where the networks run; else the CPU, for stable sizes.")
 ]
@@ -127,11 +134,12 @@ def _tell(findings: Sequence[Finding], exact: bool, report: Report, baseline: st
 
 @sizes.command()
 def update(
+    context: typer.Context,
     baseline: BaselineFile,
     inputs: Measured = None,
-    bpp: encode.Bpp = None,
-    size: encode.Size = None,
-    n: encode.Parameter = None,
+    bpp: options.Bpp = None,
+    size: options.Size = None,
+    n: options.Parameter = None,
     model: options.Model = None,
     entropy: EntropyOption = None,
     device: DeviceOption = None,
@@ -145,7 +153,9 @@ def update(
 
     What is not given stays as an existing baseline has it; a new one has n = 0 and the default model.
     """
-    given = _given(bpp=bpp, size=size, n=n, entropy=entropy, device=device)
+    options.encode_options(context.params)  # refuses what no file could be encoded with
+    asked = {"bpp": bpp, "size": size, "n": n, "entropy": entropy, "device": device}
+    given = {key: value for key, value in asked.items() if value is not None}
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     options.set_threads(threads)
     from gancodec import weights
@@ -170,14 +180,6 @@ def update(
     raise typer.Exit(code)
 
 
-def _given(**asked: object) -> dict[str, object]:
-    """The settings that were given."""
-    given = {key: value for key, value in asked.items() if value is not None}
-    if len({"bpp", "size", "n"} & set(given)) > 1:
-        raise UsageError("--bpp, --size and --n exclude each other")
-    return given
-
-
 def _to_update(inputs: list[str] | None, baseline: str, old: Baseline | None) -> dict[str, str]:
     """Files, by name, that the new baseline is to hold."""
     if inputs:
@@ -191,7 +193,7 @@ def _write(baseline: str, model: ModelInfo, entries: dict[str, Entry], old: Base
     """Write the baseline, whole or not at all, and tell what has left it."""
     from gancodec.sizes import dump, new_baseline
 
-    files.write(Job("", baseline), dump(new_baseline(model, entries)), files.Saving(overwrite=True))
+    write(Job("", baseline), dump(new_baseline(model, entries)), Saving(overwrite=True))
     for name in sorted(set(old.files if old is not None else ()) - set(entries)):
         report.say(f"{name}: no longer in the baseline")
     report.say(f"{baseline}: {len(entries)} file{'' if len(entries) == 1 else 's'}, model {model.name}")
@@ -233,7 +235,7 @@ def _walk(names: Iterable[str], baseline: str, known: dict[str, str]) -> dict[st
     root = os.path.dirname(_place(baseline))
     found: dict[str, str] = {}
     for argument in names:
-        if argument in ("", files.PIPE):
+        if argument in ("", PIPE):
             raise UsageError("standard input and empty names cannot be in a baseline: name a file")
         inside: dict[str, str] = {}
         if os.path.isdir(argument):
@@ -258,7 +260,7 @@ def _relative(path: str, root: str) -> str:
 
 def _content(path: str) -> bytes:
     """All of a file; UnreadablePicture where that cannot be had."""
-    with files.open_source(path) as handle:
+    with open_source(path) as handle:
         try:
             return handle.read()
         except OSError as error:
@@ -269,7 +271,7 @@ def _read(baseline: str) -> Baseline:
     """Read a baseline; an error of exit code 3, with its name, where that cannot be done."""
     from gancodec.sizes import parse
 
-    if baseline in ("", files.PIPE):
+    if baseline in ("", PIPE):
         raise UsageError("the baseline has to be a file, as its names are relative to its folder")
     try:
         return parse(_content(baseline))

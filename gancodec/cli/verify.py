@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from gancodec.batch.files import Job, read_gic
 from gancodec.cli import files, options
-from gancodec.cli.files import Job
 from gancodec.cli.report import Report
 from gancodec.container import read
 from gancodec.errors import MissingWeights
@@ -22,7 +22,7 @@ def verify(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        verify_one(files.read_gic(job.source, max_pixels), max_pixels)
+        verify_one(read_gic(job.source, max_pixels), max_pixels)
         report.result(f"{job.name}: ok", {"file": job.source, "ok": True})
 
     raise typer.Exit(report.run(lambda: files.reading_jobs(inputs), work))

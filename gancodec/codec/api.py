@@ -22,7 +22,7 @@ from gancodec.models.learned import LearnedCodec
 from gancodec.options import DecodeOptions, EncodeOptions
 from gancodec.tiling import Progress, View
 from gancodec.types import Picture
-from gancodec.weights import Weights, find
+from gancodec.weights import ModelInfo, Weights, find, get
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Allocation",
     "DecodeOptions",
+    "Decoded",
     "EncodeOptions",
     "Encoded",
     "codec_of",
     "decode",
     "decode_bytes",
+    "decode_parsed",
     "decode_with",
     "describe_miss",
     "encode",
@@ -53,15 +55,23 @@ EMPTY: Streams = ((b"",),)
 
 
 class Encoded(NamedTuple):
-    """An encoded picture: the file, its n and bits per pixel, sizes tried, whether the target was met, and notices
-    for the user."""
+    """An encoded picture: the file, its n (None for a codec that has none) and bits per pixel, sizes tried, whether the
+    target was met, notices for the user, and the name of its model, if any."""
 
     data: bytes
-    n: float
+    n: float | None
     bpp: float
     probes: int
     hit: bool
     notices: tuple[str, ...]
+    model: str | None = None
+
+
+class Decoded(NamedTuple):
+    """A decoded picture, and the name of the model that decoded it, if any."""
+
+    picture: Picture
+    model: str | None
 
 
 def encode_picture(
@@ -112,7 +122,13 @@ def encode_with(
         found = rate.search(size_at, target, start.guess, start.slope, start.bounds, empty, size_at)
         coded = tried[found.n, found.trim]
     data = _file(picture, coded.header, coded.streams, options, coded.tile_side)
-    return _encoded(data, coded, found, target, picture, options)
+    bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
+    hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
+    model = codec.info.name if codec.info else None
+    encoded = Encoded(data, coded.n, bpp, found.probes, hit, picture.notices, model)
+    if options.strict and not hit:
+        raise TargetMissed(describe_miss(encoded, options))
+    return encoded
 
 
 def encoder_of(options: EncodeOptions) -> Codec:
@@ -120,6 +136,20 @@ def encoder_of(options: EncodeOptions) -> Codec:
     profile = registry.PROFILES[completed(options).profile]
     number = registry.config_of(find(options.model).name).codec if profile.codec is None else profile.codec
     return _class_of(number).for_model(options.model, options.device)
+
+
+def model_of(options: EncodeOptions | DecodeOptions) -> ModelInfo | None:
+    """The model that options alone decide on: none for a codec without models, and where files name theirs; raises
+    MissingWeights."""
+    if isinstance(options, DecodeOptions):
+        return None if options.model is None else find(options.model)
+    return find(options.model) if registry.PROFILES[options.profile].codec is None else None
+
+
+def preload(options: EncodeOptions | DecodeOptions) -> None:
+    """Load what the first picture would have to wait for, and keep it; raises MissingWeights."""
+    codec = codec_of(get(options.model), options.device) if isinstance(options, DecodeOptions) else encoder_of(options)
+    codec.load()
 
 
 def codec_of(weights: Weights, device: str) -> LearnedCodec[Any, Any, Any]:
@@ -139,20 +169,11 @@ def _class_of(number: int) -> type[Codec]:
     return registry.resolve(registry.CODECS[number].codec, Codec)
 
 
-def _encoded(
-    data: bytes, coded: Coded, found: rate.Found, target: int | None, picture: Picture, options: EncodeOptions
-) -> Encoded:
-    """What to tell of a file; TargetMissed under `strict`."""
-    bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
-    hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
-    if options.strict and target is not None and not hit:
-        raise TargetMissed(describe_miss(f"{target} bytes", len(data) > target, len(data), bpp))
-    return Encoded(data, coded.n or 0.0, bpp, found.probes, hit, picture.notices)
-
-
-def describe_miss(target: str, above: bool, size: int, bpp: float) -> str:
-    """What to tell users whose target, "500 bytes" or "0.1 bpp", was missed, with the file's size on disk."""
-    got = f"{size} bytes, {bpp:.4f} bpp"
+def describe_miss(coded: Encoded, options: EncodeOptions) -> str:
+    """What to tell users whose target, `size` or `bpp`, was missed, with the file's size on disk."""
+    size, got = len(coded.data), f"{len(coded.data)} bytes, {coded.bpp:.4f} bpp"
+    target = f"{options.bpp} bpp" if options.size is None else f"{options.size} bytes"
+    above = coded.bpp > (options.bpp or 0) if options.size is None else size > options.size
     if above:
         return f"{target}: out of reach, the nearest is {got}"
     return f"{target}: not met to {100 * rate.TOLERANCE:.0f} %, the largest found below is {got}"
@@ -185,10 +206,15 @@ def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Pr
     Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
     """
     options = options or DecodeOptions()
-    parsed = container.read(data, max_pixels=options.max_pixels)
+    return decode_parsed(container.read(data, max_pixels=options.max_pixels), options, progress).picture
+
+
+def decode_parsed(parsed: Container, options: DecodeOptions, progress: Progress | None = None) -> Decoded:
+    """`decode_bytes` of a file that has been parsed."""
     view = view_of(options, geometry_of(parsed.header))
     codec = _decoder_of(parsed.header, options.model, options.device)
-    return decode_with(parsed, codec, realism_of(options.realism, codec.info), view, progress)
+    picture = decode_with(parsed, codec, realism_of(options.realism, codec.info), view, progress)
+    return Decoded(picture, codec.info.name if codec.info else None)
 
 
 def decode_with(

@@ -23,9 +23,8 @@ FROM_FILE = "file:"
 
 def check(options: EncodeOptions) -> None:
     """UsageError for options that no picture could be encoded with."""
-    given = [name for name in ("bpp", "size", "n") if getattr(options, name) is not None]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other")
+    if sum(rate is not None for rate in (options.bpp, options.size, options.n)) > 1:
+        raise UsageError("--bpp, --size and --n exclude each other")
     if options.entropy not in ENTROPY_CODERS:
         raise UsageError(f"entropy coder {options.entropy}: choose {' or '.join(ENTROPY_CODERS)}")
     if isinstance(options.strip, str):

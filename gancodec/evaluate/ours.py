@@ -57,6 +57,7 @@ class OurSession:
         started = time.perf_counter()
         coded = encode_picture(self.picture, options)
         seconds = time.perf_counter() - started
+        assert coded.n is not None  # every learned codec has one
         return Coded(coded.data, coded.n, seconds, seconds, "yes")
 
     def at_setting(self, setting: float) -> Coded:

@@ -3,7 +3,7 @@ it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -50,13 +50,14 @@ class Entry(NamedTuple):
 class Profile(NamedTuple):
     """A choice of ``--profile``.
 
-    help : what it does; codec : that encodes, None for that of the model; own : options that no other profile has;
-    most_side : pixels; completed : the options with defaults filled in, UsageError for what does not fit.
+    help : what it does; codec : that encodes, None for that of the model; own : options that no other profile has,
+    with their choices; most_side : pixels; completed : the options with defaults filled in, UsageError for
+    what does not fit.
     """
 
     help: str
     codec: int | None = None
-    own: tuple[str, ...] = ()
+    own: Mapping[str, tuple[object, ...]] = {}
     most_side: int = spec.MAX_SIDE
     completed: Callable[[EncodeOptions], EncodeOptions] | None = None
 
@@ -84,7 +85,7 @@ PROFILES: dict[str, Profile] = {
     "split": Profile(
         "salient pixels kept, the rest shrunk",
         spec.CODEC_SPLIT,
-        ("inner", "factor"),
+        {"inner": tuple(split.CODERS), "factor": spec.FACTORS},
         split.MOST_SIDE,
         split.completed,
     ),

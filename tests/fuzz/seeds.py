@@ -106,7 +106,7 @@ def _tiles() -> Iterator[bytes]:
         yield fields + bytes((1 + 2 * len(packed),)) + packed + parsed.image
 
 
-def _latents(codec: int = spec.CODEC_TUNABLE) -> Iterator[bytes]:
+def _latents(codec: int = spec.CODEC_GIC1) -> Iterator[bytes]:
     for data in _files():
         parsed = container.read(data)
         header = parsed.header

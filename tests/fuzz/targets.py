@@ -136,7 +136,7 @@ def _tables() -> Tables:
 
 def latents(data: bytes) -> None:
     """Any bytes as the stream of a small picture, with either coder: refused, or symbols that no other stream has."""
-    _stream(data, None, spec.CODEC_TUNABLE)
+    _stream(data, None, spec.CODEC_GIC1)
 
 
 def planes(data: bytes) -> None:
@@ -156,7 +156,7 @@ def _stream(data: bytes, model: str | None, codec: int) -> None:
         coder=CODERS[fields[2] % 2],
         flags=0,
         n=0,
-        level_shift=fields[3] % 16 if codec == spec.CODEC_TUNABLE else 0,
+        level_shift=fields[3] % 16 if codec == spec.CODEC_GIC1 else 0,
     )
     file = gic(header, stream)
     symbols = _run(read_symbols, file)
@@ -176,7 +176,7 @@ def tiles(data: bytes) -> None:
     fields, rest = data[:5].ljust(5, b"\0"), data[5:]
     info, cut = weights.find(None), spec.TILE_SIDES[0]
     width, height, coder = cut + 1 + fields[0], 1 + 2 * fields[1], CODERS[fields[2] % 2]
-    header = Header(width, height, info.id, info.entropy_hash, spec.CODEC_TUNABLE, coder, 0, 0, fields[3] % 16)
+    header = Header(width, height, info.id, info.entropy_hash, spec.CODEC_GIC1, coder, 0, 0, fields[3] % 16)
     body, image = rest[: fields[4] // 2], rest[fields[4] // 2 :]
     if fields[4] % 2 == 0:
         count = -(-width // cut) * -(-height // cut)

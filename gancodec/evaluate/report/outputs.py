@@ -203,7 +203,7 @@ def _shown(context: Context, row: Row, width: int, height: int) -> Shown:
     levels = bits = None
     if isinstance(codec, Ours):
         allocation = read_allocation(data, max_pixels=plan.max_pixels)
-        levels = _uri(maps.level_panel(allocation, width, height).pixels)
-        bits = _uri(maps.bits_panel(allocation, width, height).pixels)
+        levels = _uri(maps.importance_panel(allocation.maps[0], width, height).pixels)
+        bits = None if allocation.bits is None else _uri(maps.bits_panel(allocation.bits, width, height).pixels)
     figures = {tables.column_of(k).label: v for k, v in row.figures.items()}
     return Shown(row.codec, _uri(codec.decode(data)), row.bytes, row.bpp, figures, levels, bits, "")

@@ -1,0 +1,44 @@
+"""What the command line and its workers tell: errors as one line with an exit code, names as they can be printed, and a
+standard output that may be full or closed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gancodec.errors import GicError
+
+FAILED = 1  # exit code of what has none of its own
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is not: names of files may hold line breaks and terminals' control sequences."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """One line for the user and the exit code."""
+    if isinstance(error, GicError):
+        text, code = str(error), error.exit_code
+    elif isinstance(error, MemoryError):
+        text, code = "out of memory", FAILED
+    else:
+        text, code = f"unexpected {type(error).__name__}: {error} (-vv shows where)", FAILED
+    return printable(" ".join(text.split())), code
+
+
+@contextmanager
+def writing_standard_output() -> Iterator[None]:
+    """GicError for what cannot be written there, which then goes nowhere, for Python would try again at its end.
+
+    BrokenPipeError passes: a reader that has gone is no failure.
+    """
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise GicError(f"standard output cannot be written: {error.strerror or error}") from error
