@@ -22,7 +22,7 @@ METHOD = "combined"  # of the saliency that is shown where none is named
 
 @dataclass(frozen=True)
 class Look:
-    """Panels by file name, facts, the decoded picture's note on synthesised detail, and a line on where the bits went."""
+    """Panels by file name, facts, the decoded picture's note on synthesised detail, and where the bits went in a line."""
 
     panels: dict[str, maps.Panel]
     facts: dict[str, Any]
