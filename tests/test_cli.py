@@ -223,7 +223,11 @@ def test_the_list_of_commands_has_each_and_starts_none() -> None:
 
 
 def test_choices_are_those_of_the_codec(run: Run, photo: Path) -> None:
-    for option, names in (("--profile", PROFILES), ("--entropy", ENTROPY_CODERS), ("--inner", INNER_CODERS)):
+    for option, names in (
+        ("--profile", PROFILES),
+        ("--entropy", ENTROPY_CODERS),
+        ("--inner", PROFILES["split"].own["inner"]),
+    ):
         for command in ("encode", "batch", "inspect"):
             ran = run(command, photo, option, "other")
             assert (ran.code, ran.err.count("\n")) == (2, 1)

@@ -23,7 +23,7 @@ from gancodec.models.levels import LEVELS, SUBLEVELS, logit_to_level
 from gancodec.models.registry import MODELS
 from gancodec.train.freeze import install
 from gancodec.types import Picture
-from tests.tiny import picture, tiny_weights
+from tests.tiny import coded, picture, tiny_weights, wanted_at
 
 
 @pytest.fixture(scope="module", autouse=True)

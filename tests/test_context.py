@@ -16,7 +16,7 @@ from gancodec.models.gic1.symbols import walk
 from gancodec.models.gic1.training.losses import per_site
 from gancodec.models.levels import SUBLEVELS
 from gancodec.types import Geometry
-from tests.tiny import picture, tiny_network, tiny_weights
+from tests.tiny import coded, picture, tiny_network, tiny_weights, wanted_at
 
 NS = (2.5, 1.0, 0.0, -1.5, -3.5)
 

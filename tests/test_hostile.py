@@ -19,15 +19,17 @@ from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, rea
 from gancodec.codec.api import codec_of
 from gancodec.container import Container, spec
 from gancodec.errors import CorruptFile, GicError, UnsupportedFile
-from gancodec.models import learned as base
+from gancodec.models.codec import Codec
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.gic1.symbols import Target
 from gancodec.models.levels import LEVELS
 from gancodec.models.registry import MODELS
+from gancodec.models.stream import CODERS, Frame
+from gancodec.models.wu2019 import symbols as wu2019
 from gancodec.models.wu2019.codec import Wu2019Codec
 from gancodec.models.wu2019.config import STRIDE
 from gancodec.train.freeze import install
-from gancodec.types import Geometry, Picture, Planes
+from gancodec.types import Geometry, Picture
 from tests.conftest import Run
 from tests.test_container import chunk, head
 from tests.tiny import picture, tiny_weights, tiny_wu2019_weights
@@ -210,14 +212,14 @@ def test_cut_and_continued_streams_are_refused(files: Files, name: str) -> None:
         refused(rewrapped(files[name], image + tail), f"{name} + {tail!r}")
 
 
-def extremes(codec: base.Codec, geometry: Geometry) -> tuple[Target | Planes, int]:
+def extremes(codec: Codec, geometry: Geometry) -> tuple[Target | wu2019.Symbols, int]:
     """What is farthest from anything that an encoder would code, with a level shift."""
     rng = np.random.default_rng(4)
     if isinstance(codec, Wu2019Codec):  # no value is out of its range, but no picture has these
         shape = geometry.padded[0] // STRIDE, geometry.padded[1] // STRIDE
         depth = rng.choice(np.array([0, codec.entropy.channels], np.int32), shape)
         z = rng.choice(np.array([0, 3], np.int32), (codec.entropy.channels, *shape))
-        return Planes(depth, z * (depth > 0)), 0
+        return wu2019.Symbols(depth, z * (depth > 0)), 0
     assert isinstance(codec, TunableCodec)
     levels = np.array([[0], [LEVELS - 1]], np.int32)
     hyper = rng.choice(np.array([-65000, 0, 65000], np.int32), (codec.entropy.hyper_channels, *geometry.blocks))
@@ -231,12 +233,16 @@ def test_extreme_symbols_decode(files: Files, folder: Path, entropy: str) -> Non
     codec = codec_of(weights.get(None), "cpu")
     geometry = Geometry(64, 128)
     target, shift = extremes(codec, geometry)
-    stream, written = codec.write(target, geometry, shift, entropy)
-    coder = base.CODERS[entropy]
+    frame = Frame(geometry, entropy, shift)
+    writer = CODERS[entropy][0](codec.entropy.tables)
+    written = codec.walk(lambda: writer, frame, target)
+    (stream,) = codec.write(target, frame)
+    coder = spec.ENTROPY_CODERS[entropy]
     forged = rewrapped(files["small"], stream, width=64, height=128, level_shift=shift, coder=coder)
     for a, b in zip(written, read_symbols(forged), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert np.abs(written.latents).max() > (2 if isinstance(codec, Wu2019Codec) else 10_000)
+    values, least = (written.z, 2) if isinstance(codec, Wu2019Codec) else (written.latents, 10_000)
+    assert np.abs(values).max() > least
     assert decode_bytes(forged).rgb.shape == (128, 64, 3)
 
 

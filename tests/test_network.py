@@ -20,7 +20,7 @@ from gancodec.models.layers import ResidualBlock
 from gancodec.types import Geometry
 from tests.conftest import needs_weights
 from tests.test_onnx import two_ended
-from tests.tiny import picture
+from tests.tiny import held_levels, picture, wanted_at
 
 
 def test_a_half_block_rounds_its_correction_only() -> None:

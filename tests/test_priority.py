@@ -16,8 +16,8 @@ from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, par
 from gancodec.codec import guidance as priority
 from gancodec.codec.api import DecodeOptions
 from gancodec.errors import UnreadablePicture, UsageError
-from gancodec.models.guidance import Guidance, biased
-from gancodec.types import Picture
+from gancodec.models.guidance import PROTECT_STRENGTH, REGION_STRENGTH, SALIENCY_STRENGTH, Guidance
+from gancodec.types import BLOCK, Picture
 from tests.conftest import needs_weights
 from tests.tiny import ODD_PICTURES, picture
 
@@ -32,6 +32,10 @@ def tiny_installed(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def ramp(height: int, width: int) -> NDArray[np.uint8]:
     """Gray picture from black at the left to white at the right."""
     return np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
+
+
+def biased(importance: NDArray[np.float32], guidance: Guidance, strength: float = 1.0) -> NDArray[np.float32]:
+    return guidance._replace(strength=strength).biased(importance, BLOCK)
 
 
 def region(values: NDArray[np.float32]) -> Guidance:
@@ -99,7 +103,7 @@ def test_the_mean_is_kept_and_white_lies_above_black_by_the_strength() -> None:
     for strength in (0.5, 1.0, 2.0):
         change = biased(importance, region(values), strength) - importance
         assert abs(change.mean()) < 1e-6
-        assert np.isclose(np.ptp(change), strength * priority.REGION_STRENGTH)
+        assert np.isclose(np.ptp(change), strength * REGION_STRENGTH)
         assert {tuple(i) for i in np.argwhere(change > 0).tolist()} == {(1, 2), (1, 3), (1, 4)}
 
 
@@ -113,8 +117,8 @@ def test_a_region_counts_in_full_wherever_it_reaches_into_a_block() -> None:
     values = np.zeros((64, 192), np.float32)
     values[63, 63:65] = 1  # a pixel of the first block and one of the second
     change = biased(np.zeros((1, 3), np.float32), region(values))[0]
-    assert np.isclose(change[0] - change[2], priority.REGION_STRENGTH)
-    assert np.isclose(change[1] - change[2], priority.REGION_STRENGTH)
+    assert np.isclose(change[0] - change[2], REGION_STRENGTH)
+    assert np.isclose(change[1] - change[2], REGION_STRENGTH)
 
 
 def test_protection_counts_in_full_from_a_tenth_of_a_block() -> None:
@@ -122,8 +126,8 @@ def test_protection_counts_in_full_from_a_tenth_of_a_block() -> None:
     values[:, 57:64] = 1  # more than a tenth
     values[:32, 64:70] = 1  # about half of a tenth
     change = biased(np.zeros((1, 3), np.float32), Guidance(None, None, values))[0]
-    assert np.isclose(change[0] - change[2], priority.PROTECT_STRENGTH)
-    assert np.isclose(change[1] - change[2], priority.PROTECT_STRENGTH * 32 * 6 / 409.6)
+    assert np.isclose(change[0] - change[2], PROTECT_STRENGTH)
+    assert np.isclose(change[1] - change[2], PROTECT_STRENGTH * 32 * 6 / 409.6)
 
 
 def test_saliency_is_standardised_over_the_blocks() -> None:
@@ -132,9 +136,9 @@ def test_saliency_is_standardised_over_the_blocks() -> None:
     faint = biased(np.zeros((2, 2), np.float32), Guidance(values / 4, None, None))
     strong = biased(np.zeros((2, 2), np.float32), Guidance(values, None, None))
     assert np.allclose(faint, strong, atol=1e-6)
-    assert np.isclose(strong.std(), priority.SALIENCY_STRENGTH)
+    assert np.isclose(strong.std(), SALIENCY_STRENGTH)
     flat = biased(np.zeros((2, 2), np.float32), Guidance(values / 1000, None, None))
-    assert flat.std() < priority.SALIENCY_STRENGTH / 20, "a map that says nearly nothing does nearly nothing"
+    assert flat.std() < SALIENCY_STRENGTH / 20, "a map that says nearly nothing does nearly nothing"
 
 
 # --- in files

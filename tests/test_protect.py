@@ -14,11 +14,10 @@ from PIL import Image
 import gancodec
 from gancodec import weights
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, read_allocation
-from gancodec.codec import guidance as priority
 from gancodec.errors import MissingExtra, UsageError
-from gancodec.models.guidance import Guidance
+from gancodec.models.guidance import PROTECT_STRENGTH, Guidance
 from gancodec.saliency import DETECTORS, protection_map
-from gancodec.types import Picture
+from gancodec.types import BLOCK, Picture
 from tests.conftest import FakeCodec, Run, needs_weights
 from tests.tiny import ODD_PICTURES, picture
 
@@ -110,11 +109,11 @@ def test_protected_blocks_get_higher_levels() -> None:
 
 def test_what_is_found_is_raised_and_the_mean_kept() -> None:
     importance = np.random.default_rng(0).normal(0, 0.3, (6, 8)).astype(np.float32)
-    raised = priority.biased(importance, Guidance(None, None, protection_map(written(), ("text",))))
+    raised = Guidance(protection=protection_map(written(), ("text",))).biased(importance, BLOCK)
     change = raised - importance
     assert raised.dtype == np.float32
     assert abs(change.mean()) < 1e-6
-    assert np.isclose(np.ptp(change), priority.PROTECT_STRENGTH)
+    assert np.isclose(np.ptp(change), PROTECT_STRENGTH)
     assert set(np.argwhere(change > 0)[:, 0]) == {0}, "the row of blocks that holds the line"
 
 

@@ -34,6 +34,9 @@ from gancodec.container.header import varint
 from gancodec.errors import CorruptFile, GicError, TargetMissed, UnsupportedFile, UsageError
 from gancodec.models.guidance import Guidance
 from gancodec.models.split import codec as split
+from gancodec.models.split import config as split_config
+from gancodec.models.split import layers as split_layers
+from gancodec.models.split import webp as split_webp
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run
@@ -176,12 +179,12 @@ def test_nothing_and_everything_salient(inner: str) -> None:
 
 
 def test_longest_sides() -> None:
-    long = np.zeros((2, split.MOST_SIDE, 3), np.uint8)
+    long = np.zeros((2, split_config.MOST_SIDE, 3), np.uint8)
     long[:, ::7] = 200
     data = coded(long, LOSSLESS, roi_boxes=EVERYTHING)
     np.testing.assert_array_equal(decode_bytes(data).rgb, long)
     with pytest.raises(UsageError, match="16368"):
-        coded(np.zeros((2, split.MOST_SIDE + 1, 3), np.uint8))
+        coded(np.zeros((2, split_config.MOST_SIDE + 1, 3), np.uint8))
 
 
 def test_alpha_and_metadata_come_back() -> None:
@@ -261,7 +264,7 @@ def test_layers_are_cut_to_their_cells() -> None:
     geometry = Picture(picture(200, 300)).geometry
     region = np.zeros((200, 300), np.float32)
     region[40:60, 100:120] = 1
-    layers = split.take_apart(picture(200, 300), split.salient_cells(Guidance(None, region, None), geometry), 4)
+    layers = split_layers.take_apart(picture(200, 300), split.salient_cells(Guidance(None, region, None), geometry), 4)
     assert layers.salient is not None
     assert layers.rest is not None
     assert layers.salient.shape == (32, 32, 3)
@@ -287,7 +290,7 @@ def test_no_seams(factor: int) -> None:
     rgb = np.stack([128 + 60 * np.sin(x + c) + 50 * np.cos(1.3 * y - c) for c in range(3)], -1).round().astype(np.uint8)
     data = coded(rgb, LOSSLESS, factor=factor)
     cells = cells_of(data)
-    filled = split.take_apart(rgb, cells, factor).rest
+    filled = split_layers.take_apart(rgb, cells, factor).rest
     assert filled is not None
     side = 16 // factor
     black = filled * ~cells.repeat(side, 0).repeat(side, 1)[..., None]
@@ -341,10 +344,10 @@ def test_sizes_out_of_reach() -> None:
 
 def test_qualities_of_steps() -> None:
     """From 100 to 0, and the middle of libwebp's own curve where it has it."""
-    qualities = [split.quality_at(step) for step in np.linspace(*split.STEPS, 200)]
+    qualities = [split_webp.quality_at(step) for step in np.linspace(*split_webp.STEPS, 200)]
     assert (qualities[0], qualities[-1]) == (100, 0)
     assert (np.diff(qualities) < 0).all()
-    assert split.quality_at(split.FIRST_STEP) == pytest.approx(split.QUALITY, abs=1)
+    assert split_webp.quality_at(split.FIRST_STEP) == pytest.approx(split_webp.QUALITY, abs=1)
 
 
 # --- options

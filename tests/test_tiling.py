@@ -20,7 +20,7 @@ from gancodec.tiling import Area, View, cover
 from gancodec.types import Geometry
 from tests.conftest import needs_weights
 from tests.test_onnx import two_ended
-from tests.tiny import held, picture
+from tests.tiny import coded, held, held_levels, picture
 
 SEAM = 0.5  # of 255: what a seam may be at most
 

@@ -35,6 +35,7 @@ from gancodec.errors import CorruptFile, CorruptTable, UnsupportedFile, UsageErr
 from gancodec.models import learned as base
 from gancodec.models.inference import build
 from gancodec.models.registry import MODELS
+from gancodec.models.stream import Levels
 from gancodec.models.wu2019.codec import TRIM, Wu2019Codec
 from gancodec.models.wu2019.config import STRIDE, Wu2019Config
 from gancodec.models.wu2019.inference import Wu2019Network
@@ -47,7 +48,7 @@ from gancodec.models.wu2019.network import (
     importance_matrix,
     standardise,
 )
-from gancodec.models.wu2019.objective import Wu2019Parts
+from gancodec.models.wu2019.objective import Paper, Wu2019Parts
 from gancodec.models.wu2019.symbols import END, PlaneModel, around, row_count, walk
 from gancodec.models.wu2019.training import Wu2019Trained, hold_statistics, log_of, plane_tables
 from gancodec.tiling import Area
@@ -56,6 +57,7 @@ from gancodec.train.data import Crops
 from gancodec.train.freeze import export_checkpoint, install
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.recipes import RECIPES
+from gancodec.train.state import networks
 from gancodec.types import IntArray, Picture, Planes
 from tests.conftest import Run
 from tests.tiny import ODD_PICTURES, picture, tiny_weights, tiny_wu2019_network, tiny_wu2019_weights
@@ -169,7 +171,7 @@ def test_the_step_of_equation_3_passes_the_gradient_of_its_ramp() -> None:
 
 def test_equation_4_rounds_to_the_nearest_of_four() -> None:
     analysis = codec().analyse(picture(64, 64))
-    target = codec().target_of(analysis, np.full((8, 8), 16, np.int32), 0)
+    target = codec().wanted_of(analysis, Levels(np.full((8, 8), 16, np.int32)))
     distance = np.abs(analysis.omega[..., None] - np.arange(4))
     np.testing.assert_array_equal(target.z, distance.argmin(-1))
     assert set(np.unique(target.z)) == {0, 1, 2, 3}
@@ -180,8 +182,17 @@ def test_equation_4_rounds_to_the_nearest_of_four() -> None:
 
 def trained(**changes: object) -> tuple[Wu2019Trained, torch.Tensor]:
     torch.manual_seed(1)
-    recipe = replace(RECIPES[TINY], **changes)  # type: ignore[arg-type]
-    return Wu2019Trained(recipe), torch.rand(2, 3, 64, 64)
+    fields = {k: v for k, v in changes.items() if k in Paper.__dataclass_fields__}
+    others = {k: v for k, v in changes.items() if k not in fields}
+    recipe = replace(RECIPES[TINY], objective=Paper(**fields), **others)  # type: ignore[arg-type]
+    net = networks(recipe)
+    assert isinstance(net, Wu2019Trained)
+    return net, torch.rand(2, 3, 64, 64)
+
+
+def losses(net: Wu2019Trained, x: torch.Tensor, progress: float = 0.0, **changes: object) -> Wu2019Parts:
+    """Of the paper's objective, or of one that is changed, in full precision."""
+    return Paper(**changes).losses(net, None, x, progress, bf16=False)  # type: ignore[arg-type]
 
 
 def detached(parts: Wu2019Parts) -> Wu2019Parts:
@@ -192,7 +203,7 @@ def test_equations_5_to_7() -> None:
     """With eta = 1 and kappa = 16, in numbers: D takes what eq. 5 gives it, G what is left of eq. 7."""
     net, x = trained()
     torch.manual_seed(5)
-    parts = detached(wu2019(net, x, RECIPES[TINY], 0.0, bf16=False))
+    parts = detached(losses(net, x))
     torch.manual_seed(5)
     n = -2 + 4 * torch.rand(()).item()
     again, _ = trained()
@@ -216,7 +227,7 @@ def test_both_players_get_their_own_gradient() -> None:
     """The generator's is of eq. 5's second term as it stands, the discriminator's of both with the sign turned."""
     net, x = trained(kappa=0.0)
     hold_statistics(net.model, True)
-    parts = wu2019(net, x, replace(RECIPES[TINY], kappa=0.0), 1.0, bf16=False)
+    parts = losses(net, x, 1.0, kappa=0.0)
     parts.loss.backward()
     played = {k: p.grad.clone() for k, p in net.named_parameters() if p.grad is not None}
     judge = net.discriminator
@@ -238,15 +249,18 @@ def test_both_players_get_their_own_gradient() -> None:
 def test_a_step_that_overflows_leaves_weights_and_statistics(data: Path, tmp_path: Path) -> None:
     job = Job(TINY, data, tmp_path, steps=4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "wu2019", overflowing)
+        patch.setattr(Paper, "losses", overflowing)
         final = load_file(train(job))
     assert all(v.isfinite().all() for v in final.values() if v.is_floating_point())
     assert not any(v.any() for k, v in final.items() if k.startswith("net.") and k.endswith("running_mean"))
 
 
-def overflowing(net: Wu2019Trained, x: torch.Tensor, *given: object, **named: object) -> Wu2019Parts:
+LOSSES = Paper.losses
+
+
+def overflowing(objective: Paper, net: Wu2019Trained, features: None, x: torch.Tensor, progress: float) -> Wu2019Parts:
     """A step whose activations are not finite."""
-    return wu2019(net, x * torch.inf, *given, **named)  # type: ignore[arg-type]
+    return LOSSES(objective, net, features, x * torch.inf, progress)
 
 
 def test_workers_share_their_statistics(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +275,7 @@ def test_workers_share_their_statistics(data: Path, tmp_path: Path, monkeypatch:
 def test_n_has_nothing_to_do_with_the_crops(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are drawn anew for each step, from seeds that follow from its number."""
     picks, drawn = [], []
-    batch, losses = Crops.batch, loop.wu2019
+    batch = Crops.batch
 
     def seen(self: Crops, count: int, generator: torch.Generator) -> torch.Tensor:
         state = generator.get_state()
@@ -270,21 +284,21 @@ def test_n_has_nothing_to_do_with_the_crops(data: Path, tmp_path: Path, monkeypa
         return batch(self, count, generator)
 
     def noted(*given: object, **named: object) -> Wu2019Parts:
-        parts = losses(*given, **named)  # type: ignore[arg-type]
+        parts = LOSSES(*given, **named)  # type: ignore[arg-type]
         drawn.append((float(parts.n) + 2) / 4)
         return parts
 
     monkeypatch.setattr(Crops, "batch", seen)
-    monkeypatch.setattr(loop, "wu2019", noted)
+    monkeypatch.setattr(Paper, "losses", noted)
     train(Job(TINY, data, tmp_path, steps=30))
     correlation = np.corrcoef(np.array(picks).T, np.array(drawn))[-1, :-1]
     assert np.abs(correlation).max() < 0.7
 
 
 def test_without_gan_there_is_no_discriminator() -> None:
-    net, x = trained(adversarial=0.0)
+    net, x = trained(eta=0.0)
     assert net.discriminator is None
-    parts = detached(wu2019(net, x, replace(RECIPES[TINY], adversarial=0.0), 0.0, bf16=False))
+    parts = detached(losses(net, x, eta=0.0))
     assert float(parts.loss) == pytest.approx(16 * float(parts.mse))
 
 
@@ -300,10 +314,9 @@ def test_without_masker_every_site_is_treated_alike() -> None:
 
 def test_n_is_drawn_for_each_batch_within_its_range() -> None:
     net, x = trained()
-    drawn = [float(wu2019(net, x, RECIPES[TINY], 0.0, bf16=False).n) for _ in range(40)]
+    drawn = [float(losses(net, x).n) for _ in range(40)]
     assert -2 <= min(drawn) < -1 < 1 < max(drawn) <= 2
-    fixed = replace(RECIPES[TINY], n_range=(0.5, 0.5))
-    assert {float(wu2019(net, x, fixed, 0.0, bf16=False).n) for _ in range(3)} == {0.5}
+    assert {float(losses(net, x, n_range=(0.5, 0.5)).n) for _ in range(3)} == {0.5}
 
 
 def test_statistics_are_held_in_the_second_half() -> None:
@@ -311,13 +324,13 @@ def test_statistics_are_held_in_the_second_half() -> None:
     norm = net.model.generator.head[1]
     for progress, moves in ((0.0, True), (0.49, True), (0.5, False), (0.9, False)):
         before = norm.running_mean.clone()  # type: ignore[union-attr,operator]
-        wu2019(net, x, RECIPES[TINY], progress, bf16=False)
+        losses(net, x, progress)
         assert torch.equal(before, norm.running_mean) is not moves, progress  # type: ignore[arg-type]
 
 
 def test_the_rate_falls_once() -> None:
     recipe = RECIPES["wu2019"]
-    assert (recipe.rate, recipe.final_rate, recipe.batch, recipe.kappa) == (2e-3, 2e-4, 8, 16)
+    assert (recipe.rate, recipe.final_rate, recipe.batch, recipe.objective.kappa) == (2e-3, 2e-4, 8, 16)
     assert learning_rate(recipe, 10_000, 0.499) == pytest.approx(2e-3)
     assert learning_rate(recipe, 10_000, 0.5) == learning_rate(recipe, 10_000, 1.0) == pytest.approx(2e-4)
 
@@ -329,7 +342,7 @@ def test_the_error_falls() -> None:
     optimiser = torch.optim.Adam(net.model.parameters(), 5e-3)
     errors = []
     for _ in range(60):
-        parts = wu2019(net, x, replace(RECIPES[TINY], n_range=(-2.0, -2.0)), 0.0, bf16=False)
+        parts = losses(net, x, n_range=(-2.0, -2.0))
         optimiser.zero_grad()
         parts.loss.backward()
         optimiser.step()

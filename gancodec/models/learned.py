@@ -17,7 +17,6 @@ from gancodec.models import registry, tiled
 from gancodec.models.codec import Allocation, Codec, Coded, Decoded, Draft, Map, Start
 from gancodec.models.curve import TunabilityCurve
 from gancodec.models.guidance import Guidance
-from gancodec.models.inference import Network
 from gancodec.models.stream import A, S, StreamCodec, W, coder_name
 from gancodec.options import N_BOUNDS, EncodeOptions
 from gancodec.tiling import Progress, View

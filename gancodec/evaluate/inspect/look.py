@@ -22,7 +22,8 @@ METHOD = "combined"  # of the saliency that is shown where none is named
 
 @dataclass(frozen=True)
 class Look:
-    """Panels by file name, facts, the decoded picture's note on synthesised detail, and where the bits went in a line."""
+    """Panels by file name, facts, the decoded picture's note on synthesised detail, and one line on where the bits
+    went."""
 
     panels: dict[str, maps.Panel]
     facts: dict[str, Any]
