@@ -305,7 +305,7 @@ def test_a_dead_zone_makes_smaller_files_that_decode(entropy: str) -> None:
     for deadzone in (16, 160, 640):
         trimmed = coded(codec, analysis, geometry, 0.0, entropy, deadzone)
         sizes.append(len(trimmed.data))
-        read = codec.read(trimmed.data, geometry, trimmed.level_shift, entropy)
+        read = codec.read((trimmed.data,), trimmed.frame)
         assert all(np.array_equal(a, b) for a, b in zip(read, trimmed.symbols, strict=True))
         assert np.abs(trimmed.symbols.latents).sum() < np.abs(plain.symbols.latents).sum()
     assert len(plain.data) > sizes[0] > sizes[1] > sizes[2]

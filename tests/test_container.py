@@ -54,7 +54,7 @@ def same(a: Container, b: Container) -> bool:
     return dataclasses.replace(a, chunks=()) == dataclasses.replace(b, chunks=())
 
 
-NOT_WEBP = st.integers(0, 255).filter(lambda coder: coder not in spec.CODERS[spec.CODEC_SPLIT])
+NOT_WEBP = st.integers(0, 255).filter(lambda coder: coder not in spec.CODECS[spec.CODEC_SPLIT].coders)
 headers = st.builds(
     Header,
     width=st.integers(1, 300),

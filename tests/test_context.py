@@ -31,7 +31,7 @@ def test_reader_returns_what_the_writer_coded(codec: TunableCodec, n: float) -> 
     rgb = picture(200, 300, 5)
     geometry = Geometry(width=300, height=200)
     stream = coded(codec, codec.analyse(rgb), geometry, n)
-    decoded = codec.read(stream.data, geometry, stream.level_shift, "range")
+    decoded = codec.read((stream.data,), stream.frame)
     for written, read in zip(stream.symbols, decoded, strict=True):
         np.testing.assert_array_equal(written, read)
     assert np.abs(stream.symbols.latents).max() > 0, "a test of nothing but zeros shows nothing"
@@ -108,4 +108,4 @@ def test_cut_stream_is_noticed(codec: TunableCodec) -> None:
     geometry = Geometry(width=128, height=128)
     stream = coded(codec, codec.analyse(picture(128, 128)), geometry, -2.0)
     with pytest.raises(CorruptFile):
-        codec.read(stream.data[:8], geometry, stream.level_shift, "range")
+        codec.read((stream.data[:8],), stream.frame)

@@ -102,7 +102,7 @@ def test_making_a_generator_imports_no_compiler() -> None:
     """What PyTorch imports with sympy took the first picture of every process five seconds."""
     code = """
 import sys
-from gancodec.models.config import MODELS
+from gancodec.models.registry import MODELS
 from gancodec.models.gic1.network import TunableModel
 TunableModel(MODELS["gic1-tiny"], natural=True).generator_at(0.5)
 print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])

@@ -387,8 +387,15 @@ def test_decoding_options() -> None:
 
 @pytest.mark.parametrize("read", [read_symbols, read_allocation])
 def test_there_are_no_symbols(read: Any) -> None:
-    with pytest.raises(UnsupportedFile, match="split codec have no coded symbols"):
-        read(coded(picture(40, 50), roi_boxes=EVERYTHING))
+    data = coded(picture(40, 50), roi_boxes=EVERYTHING)
+    if read is read_allocation:  # which says what is known: the cells that are kept, and no bits
+        found = read(data)
+        assert found.bits is None
+        assert found.facts == {"kept_share": 1, "factor": 4}
+        assert found.maps[0].plane.values.all()
+    else:
+        with pytest.raises(UnsupportedFile, match="split codec have no coded symbols"):
+            read(data)
     tunable = container.Header(40, 30, 1, bytes(8), 0, 0, 0, 0, 0)
     with pytest.raises(UnsupportedFile, match="not a file of the split codec"):
         split.read_cells(container.write(container.Container(tunable, b"coded")))

@@ -28,13 +28,13 @@ from gancodec.codec import (
 from gancodec.codec.view import REDUCTIONS
 from gancodec.container import Container, Tiles, spec
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
-from gancodec.models import learned as base
-from gancodec.models import tiled
+from gancodec.models import stream, tiled
 from gancodec.models.gic1.codec import TunableCodec
+from gancodec.models.stream import Frame
 from gancodec.tiling import Area, View
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run
-from tests.tiny import picture
+from tests.tiny import held, picture
 
 HEIGHT, WIDTH, SIDE = 530, 700, 256  # 3 x 3 tiles, the last ones cut
 
@@ -43,8 +43,8 @@ HEIGHT, WIDTH, SIDE = 530, 700, 256  # 3 x 3 tiles, the last ones cut
 def tiny(monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     """The tiny model, and tiles so small that a small picture has some."""
     monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
-    monkeypatch.setattr(base, "TILE_SIDE", SIDE)
-    monkeypatch.setattr(base, "TILED_FROM", 2 * SIDE**2)
+    monkeypatch.setattr(stream, "TILE_SIDE", SIDE)
+    monkeypatch.setattr(stream, "TILED_FROM", 2 * SIDE**2)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def source() -> Picture:
 def one_stream(source: Picture, options: EncodeOptions) -> bytes:
     """The same picture, not cut."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "TILED_FROM", 1 << 40)
+        patch.setattr(stream, "TILED_FROM", 1 << 40)
         return encode_picture(source, options).data
 
 
@@ -88,14 +88,13 @@ def test_the_decoder_of_tiles_sees_across_their_borders(source: Picture) -> None
     codec = TunableCodec(weights.get(None), "cpu")
     data = encode_picture(source, EncodeOptions(n=-1.0)).data
     reader = tiled.Reader(codec, container.read(data))
-    latent, level = codec.generator_input(reader.symbols(), container.read(data).header.level_shift)
+    geometry, shift = Geometry(width=WIDTH, height=HEIGHT), container.read(data).header.level_shift
+    latent, level = codec.planes(reader.symbols(), Frame(geometry, "range", shift))
     sites = Area(64, 448, 128, 640)
     found = reader(sites)
-    assert np.array_equal(found[0], latent[sites.sites(16)])
-    assert np.array_equal(found[1], level[sites.sites(64)])
-    expected = codec.network.synthesise(
-        lambda area: (latent[area.sites(16)], level[area.sites(64)]), reader.geometry, 0.0
-    )
+    assert np.array_equal(found[0].values, latent.values[sites.sites(16)])
+    assert np.array_equal(found[1].values, level.values[sites.sites(64)])
+    expected = codec.network.synthesise(held(latent, level), reader.geometry, 0.0)
     assert np.array_equal(decode_bytes(data).rgb, expected)
 
 
@@ -109,8 +108,9 @@ def test_a_size_is_hit_with_tiles_too(source: Picture) -> None:
 def test_bits_of_blocks_add_up(source: Picture) -> None:
     data = encode_picture(source, EncodeOptions(n=-1.0)).data
     found = read_allocation(data)
-    assert found.bits.shape == found.levels.shape == (9, 11)
-    assert found.bits.sum() == pytest.approx(8 * len(container.read(data).image), rel=1e-9)
+    assert found.bits is not None
+    assert found.bits.values.shape == found.maps[0].plane.values.shape == (9, 11)
+    assert found.bits.values.sum() == pytest.approx(8 * len(container.read(data).image), rel=1e-9)
 
 
 def test_progress_is_told(source: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_progress_of_one_large_picture_is_shown_on_a_terminal(source: Picture, t
     path = tmp_path / "large.gic"
     path.write_bytes(encode_picture(Picture(source.rgb), EncodeOptions(n=1.0)).data)
     code = (
-        "import sys\nfrom gancodec.cli.app import main\nfrom gancodec.codec import network\n"
+        "import sys\nfrom gancodec.cli.app import main\nfrom gancodec.models import inference as network\n"
         "network.TILE = 256\nmain(sys.argv[1:])"
     )
     shown = {}

@@ -58,7 +58,7 @@ def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     net = network.build(two_ended(), network.pick_device("cpu"))
     rgb = picture(700, 900, 4)
     whole = net.analyse(rgb)
-    source = held(whole[0], np.full((11, 15), 14.0))
+    source = held_levels(whole[0], np.full((11, 15), 14.0))
     geometry = Geometry(width=900, height=700)
     pictures = [net.synthesise(source, geometry, realism) for realism in (0.0, 1.0)]
     monkeypatch.setattr(network, "TILE", 192)
@@ -101,7 +101,7 @@ def test_pictures_of_released_models_have_no_seams(name: str, monkeypatch: pytes
     realism = 0.0 if codec.weights.info.default_realism is None else 1.0
     for n in (-2.0, 2.0):
         stream = coded(codec, codec.analyse(rgb), geometry, n)
-        source = held(*codec.generator_input(stream.symbols, stream.level_shift), codec.stride)
+        source = held(*codec.planes(stream.symbols, stream.frame))
         found = []
         for side, count in ((4096, 1), (128, 42)):
             monkeypatch.setattr(network, "TILE", side)

@@ -32,11 +32,11 @@ from gancodec.container import spec
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.errors import CorruptFile, CorruptTable, UnsupportedFile, UsageError
-from gancodec.models import learned as base
+from gancodec.models import stream
 from gancodec.models.inference import build
-from gancodec.models.registry import MODELS
+from gancodec.models.registry import CODECS, MODELS
 from gancodec.models.stream import Levels
-from gancodec.models.wu2019.codec import TRIM, Wu2019Codec
+from gancodec.models.wu2019.codec import TRIM, Analysis, Wu2019Codec
 from gancodec.models.wu2019.config import STRIDE, Wu2019Config
 from gancodec.models.wu2019.inference import Wu2019Network
 from gancodec.models.wu2019.network import (
@@ -49,7 +49,7 @@ from gancodec.models.wu2019.network import (
     standardise,
 )
 from gancodec.models.wu2019.objective import Paper, Wu2019Parts
-from gancodec.models.wu2019.symbols import END, PlaneModel, around, row_count, walk
+from gancodec.models.wu2019.symbols import END, PlaneModel, Symbols, around, row_count, walk
 from gancodec.models.wu2019.training import Wu2019Trained, hold_statistics, log_of, plane_tables
 from gancodec.tiling import Area
 from gancodec.train import loop
@@ -58,7 +58,7 @@ from gancodec.train.freeze import export_checkpoint, install
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import networks
-from gancodec.types import IntArray, Picture, Planes
+from gancodec.types import IntArray, Picture
 from tests.conftest import Run
 from tests.tiny import ODD_PICTURES, picture, tiny_weights, tiny_wu2019_network, tiny_wu2019_weights
 
@@ -382,10 +382,10 @@ def plane_model(channels: int = 3, seed: int = 0) -> PlaneModel:
     return PlaneModel(plane_tables(channels, [h.astype(np.float64) for h in histograms]))
 
 
-def random_planes(rng: np.random.Generator, channels: int, shape: tuple[int, int], least: int = 0) -> Planes:
+def random_planes(rng: np.random.Generator, channels: int, shape: tuple[int, int], least: int = 0) -> Symbols:
     depth = rng.integers(least, channels + 1, shape).astype(np.int32)
     z = rng.integers(0, 4, (channels, *shape)).astype(np.int32)
-    return Planes(depth, z * (np.arange(channels)[:, None, None] < depth).astype(np.int32))
+    return Symbols(depth, z * (np.arange(channels)[:, None, None] < depth).astype(np.int32))
 
 
 @both
@@ -425,13 +425,13 @@ def test_order_is_channel_by_channel_with_one_termination_a_site() -> None:
     z = np.zeros((3, 2, 2), np.int32)
     z[:, 0, 0], z[:, 0, 1], z[:, 1, 0] = (3, 0, 0), (0, 1, 2), (2, 3, 0)
     recorder = Recorder()
-    walk(recorder, plane_model(), (2, 2), False, Planes(depth, z))
+    walk(recorder, plane_model(), (2, 2), False, Symbols(depth, z))
     first, second, third = recorder.batches
     assert first == ([61] * 4, [2, -2, 1, END])
     assert second == ([62] * 3, [END, -1, 2])
     assert third == ([63] * 2, [1, END])
     recorder = Recorder()
-    walk(recorder, plane_model(), (2, 2), True, Planes(depth, z))
+    walk(recorder, plane_model(), (2, 2), True, Symbols(depth, z))
     assert [symbols for _, symbols in recorder.batches] == [b[1] for b in (first, second, third)]
     # Around a site of channel 1 two others are on; around one of channel 2, one other.
     assert [rows for rows, _ in recorder.batches] == [[1] * 4, [21 + 4 + 3, 21 + 4 + 0, 21 + 4 + 2], [41 + 1, 41 + 3]]
@@ -486,16 +486,16 @@ def test_files_of_odd_pictures(name: str, entropy: str) -> None:
     assert (header.codec, header.model, header.flags) == (spec.CODEC_WU2019, MODELS[TINY].id, spec.FLAG_SYNTHETIC)
     symbols = read_symbols(data)
     analysis = codec().analyse(np.ascontiguousarray(rgb))
-    on = np.arange(16)[:, None, None] < symbols.levels
-    np.testing.assert_array_equal(symbols.latents, np.rint(analysis.omega) * on)
+    on = np.arange(16)[:, None, None] < symbols.depth
+    np.testing.assert_array_equal(symbols.z, np.rint(analysis.omega) * on)
     m = 1 / (1 + np.exp(-analysis.importance.astype(np.float64)))
-    np.testing.assert_array_equal(symbols.levels, sum((m >= (k - 1) / 16).astype(int) for k in range(1, 17)))
+    np.testing.assert_array_equal(symbols.depth, sum((m >= (k - 1) / 16).astype(int) for k in range(1, 17)))
     assert decode_bytes(data).rgb.shape == rgb.shape
 
 
 def test_the_file_alone_decides_what_the_generator_gets() -> None:
     data = encode_picture(Picture(picture(70, 90, 3)), EncodeOptions(n=-0.5)).data
-    z = torch.from_numpy(read_symbols(data).latents).float()[None]
+    z = torch.from_numpy(read_symbols(data).z).float()[None]
     with torch.no_grad():
         decoded = tiny_wu2019_network().model.generator(z)
     expected = (decoded[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()[:70, :90]
@@ -511,7 +511,7 @@ def noisy(height: int, width: int, seed: int = 0) -> Picture:
 def test_n_steers_the_rate_all_the_way() -> None:
     sizes = [len(encode_picture(noisy(200, 300), EncodeOptions(n=n)).data) for n in np.linspace(-1, 3, 9)]
     assert sizes == sorted(sizes, reverse=True)
-    levels = [read_symbols(encode_picture(Picture(picture(99, 64)), EncodeOptions(n=n)).data).levels for n in (-8, 8)]
+    levels = [read_symbols(encode_picture(Picture(picture(99, 64)), EncodeOptions(n=n)).data).depth for n in (-8, 8)]
     assert [set(np.unique(v)) for v in levels] == [{16}, {1}], "all channels, and the one that eq. 3 never masks"
 
 
@@ -541,14 +541,14 @@ def test_flat_pictures_are_trimmed_to_size() -> None:
 
 def test_trimming_takes_the_last_channels_evenly() -> None:
     depth = np.full((32, 64), 5, np.int32)
-    target = Planes(depth, np.zeros((16, 32, 64), np.int32))
+    analysis = Analysis(np.zeros((16, 32, 64), np.float32), np.zeros((32, 64), np.float32))
     for amount in (0, 1, 100, TRIM // 2, TRIM, TRIM + 300):
-        left = codec().trimmed(target, amount).depth
+        left = codec().wanted_of(analysis, Levels(depth), trim=amount).depth
         assert (5 - left).mean() == pytest.approx(amount / TRIM, abs=0.01)
         assert (5 - left).max() <= -(-amount // TRIM)
         halves = [(5 - part).mean() for part in (left[:16], left[16:], left[:, :32], left[:, 32:])]
         assert max(halves) - min(halves) < 0.03
-    assert codec().trimmed(target, 40 * TRIM).depth.min() == 1
+    assert codec().wanted_of(analysis, Levels(depth), trim=40 * TRIM).depth.min() == 1
 
 
 def test_regions_and_saliency_get_more_channels() -> None:
@@ -556,28 +556,30 @@ def test_regions_and_saliency_get_more_channels() -> None:
     plain = encode_picture(source, EncodeOptions(n=0.0))
     boxed = encode_picture(source, EncodeOptions(n=0.0, roi_boxes=(Box(64, 64, 64, 64),)))
     inside = np.s_[8:16, 8:16]
-    before, after = (read_symbols(v.data).levels for v in (plain, boxed))
+    before, after = (read_symbols(v.data).depth for v in (plain, boxed))
     assert after[inside].mean() > before[inside].mean() + 3
     assert after.sum() < before.sum() * 1.3, "the others pay for it"
     salient = encode_picture(source, EncodeOptions(n=0.0, saliency="spectral"))
-    assert not np.array_equal(read_symbols(salient.data).levels, before)
+    assert not np.array_equal(read_symbols(salient.data).depth, before)
 
 
 def test_bits_and_levels_of_blocks() -> None:
     data = encode_picture(Picture(picture(130, 200)), EncodeOptions(n=0.0)).data
-    levels, bits = read_allocation(data)
+    found = read_allocation(data)
+    assert found.bits is not None
+    levels, bits = found.maps[0].plane.values, found.bits.values
     assert levels.shape == bits.shape == (3, 4)
     assert bits.sum() == pytest.approx(8 * len(container.read(data).image))
     symbols = read_symbols(data)
-    share = symbols.levels[:8, :8].mean() / 16
-    assert levels[0, 0] == round(share * 31 * 16)
+    share = symbols.depth[:8, :8].mean() / 16
+    assert levels[0, 0] == pytest.approx(share)
 
 
 def test_tiles_hold_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Picture(picture(330, 600, 7))
     whole = encode_picture(source, EncodeOptions(n=-0.5)).data
-    monkeypatch.setattr(base, "TILE_SIDE", 256)
-    monkeypatch.setattr(base, "TILED_FROM", 0)
+    monkeypatch.setattr(stream, "TILE_SIDE", 256)
+    monkeypatch.setattr(stream, "TILED_FROM", 0)
     data = encode_picture(source, EncodeOptions(n=-0.5)).data
     tiles = container.read(data).tiles
     assert tiles is not None
@@ -653,7 +655,7 @@ def test_it_has_one_generator() -> None:
 
 def test_builds_that_do_not_know_it_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode_picture(Picture(picture(64, 64))).data
-    monkeypatch.setattr(Wu2019Codec, "id", 99)
+    monkeypatch.delitem(CODECS, spec.CODEC_WU2019)
     with pytest.raises(UnsupportedFile, match="codec 2"):
         decode_bytes(data)
 
