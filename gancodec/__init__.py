@@ -26,7 +26,8 @@ from gancodec.errors import (
 )
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import DecodeOptions, EncodeOptions, decode, encode
+    from gancodec.codec.api import decode, encode
+    from gancodec.options import DecodeOptions, EncodeOptions
 
 __version__ = "0.1.0"
 

@@ -24,9 +24,9 @@ from gancodec.container import read as read_container
 from gancodec.container import spec
 from gancodec.container.peek import peek_header, peek_metadata
 from gancodec.errors import GicError, UsageError
+from gancodec.options import DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import DecodeOptions
     from gancodec.types import Picture
 
 FORMAT = "GIC"
@@ -150,7 +150,7 @@ class GicImageFile(ImageFile.ImageFile):
             from gancodec import imageio
             from gancodec.codec import api
 
-            data, options = self._read(), self._decode_options or api.DecodeOptions()
+            data, options = self._read(), self._decode_options or DecodeOptions()
             if self._reduce != 1:
                 options = replace(options, reduce=self._reduce)
             try:
@@ -193,8 +193,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from gancodec.codec import api
 
     given = image.encoderinfo
-    names = {field.name for field in fields(api.EncodeOptions)}
-    options = api.EncodeOptions(**{key: value for key, value in given.items() if key in names})
+    names = {field.name for field in fields(EncodeOptions)}
+    options = EncodeOptions(**{key: value for key, value in given.items() if key in names})
     try:
         picture = _picture(image, given, options.max_pixels)
         coded = api.encode_picture(picture, options)

@@ -23,8 +23,14 @@ from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import UsageError
 from gancodec.models.gic1.discriminator import Discriminator
 from gancodec.models.gic1.network import TunableModel
-from gancodec.models.gic1.training.adversarial import as_picture, grid_pattern, least_squares, log_loss, over_scales
-from gancodec.models.gic1.training.losses import coded_latents
+from gancodec.models.gic1.training.losses import (
+    as_picture,
+    coded_latents,
+    grid_pattern,
+    least_squares,
+    log_loss,
+    over_scales,
+)
 from gancodec.models.layers import TextureNoise, fixed_noise
 from gancodec.models.registry import MODELS
 from gancodec.train.command import main

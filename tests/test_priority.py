@@ -14,9 +14,9 @@ from PIL import Image
 from gancodec import weights
 from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture, parse_box, read_allocation
 from gancodec.codec import guidance as priority
-from gancodec.codec.api import DecodeOptions
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.models.guidance import PROTECT_STRENGTH, REGION_STRENGTH, SALIENCY_STRENGTH, Guidance
+from gancodec.options import DecodeOptions
 from gancodec.types import BLOCK, Picture
 from tests.conftest import needs_weights
 from tests.tiny import ODD_PICTURES, picture

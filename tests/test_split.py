@@ -35,8 +35,8 @@ from gancodec.errors import CorruptFile, GicError, TargetMissed, UnsupportedFile
 from gancodec.models.guidance import Guidance
 from gancodec.models.split import codec as split
 from gancodec.models.split import config as split_config
+from gancodec.models.split import image as split_image
 from gancodec.models.split import layers as split_layers
-from gancodec.models.split import webp as split_webp
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run
@@ -344,10 +344,10 @@ def test_sizes_out_of_reach() -> None:
 
 def test_qualities_of_steps() -> None:
     """From 100 to 0, and the middle of libwebp's own curve where it has it."""
-    qualities = [split_webp.quality_at(step) for step in np.linspace(*split_webp.STEPS, 200)]
+    qualities = [split_image.quality_at(step) for step in np.linspace(*split_image.STEPS, 200)]
     assert (qualities[0], qualities[-1]) == (100, 0)
     assert (np.diff(qualities) < 0).all()
-    assert split_webp.quality_at(split.FIRST_STEP) == pytest.approx(split_webp.QUALITY, abs=1)
+    assert split_image.quality_at(split.FIRST_STEP) == pytest.approx(split_image.QUALITY, abs=1)
 
 
 # --- options

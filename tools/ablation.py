@@ -22,13 +22,15 @@ import torch
 from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics, weights
-from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with, realism_of
+from gancodec.codec.api import codec_of, decode_with, encode_with
 from gancodec.evaluate.curves import Curve, bd_rate, curve_of
 from gancodec.evaluate.metrics.quality import decibel
 from gancodec.evaluate.report import plots
+from gancodec.models.codec import realism_of
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.learned import LearnedCodec
 from gancodec.models.registry import config_of
+from gancodec.options import EncodeOptions
 from gancodec.train.data import Crops
 from gancodec.train.freeze import freeze
 from gancodec.train.recipes import RECIPES

@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from gancodec import container, imageio, weights
-from gancodec.codec.api import EncodeOptions, decode_with, encode_with
+from gancodec.codec.api import decode_with, encode_with
 from gancodec.evaluate.metrics.distribution import distances, extractor
 from gancodec.evaluate.metrics.quality import Meter
 from gancodec.models.gic1.codec import Analysis, TunableCodec
 from gancodec.models.guidance import UNGUIDED, Guidance
+from gancodec.options import EncodeOptions
 from gancodec.saliency import saliency_map
 from gancodec.tiling import Progress
 from gancodec.types import BLOCK, FloatArray, Picture

@@ -24,7 +24,7 @@ from PIL import Image, ImageCms
 
 from gancodec import container
 from gancodec.codec import Box
-from gancodec.codec.api import EncodeOptions, decode_bytes, encode_picture, encode_with, read_symbols
+from gancodec.codec.api import decode_bytes, encode_picture, encode_with, read_symbols
 from gancodec.container import spec
 from gancodec.container.header import Cursor
 from gancodec.entropy.coder import Coder
@@ -37,6 +37,7 @@ from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.split import codec as split
 from gancodec.models.stream import CODERS, coder_name
 from gancodec.models.wu2019 import symbols as wu2019
+from gancodec.options import EncodeOptions
 from gancodec.tiling import Progress
 from gancodec.types import Geometry, IntArray, Picture
 from gancodec.weights import find, get

@@ -28,7 +28,7 @@ from gancodec.evaluate.report.tables import plain_markdown
 from gancodec.metrics import psnr
 from gancodec.models.split.codec import salient_cells
 from gancodec.models.split.config import CODERS
-from gancodec.models.split.webp import QUALITY
+from gancodec.models.split.image import QUALITY
 from gancodec.saliency import adaptive_mask, saliency_map
 from gancodec.types import Picture
 

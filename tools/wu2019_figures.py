@@ -25,7 +25,7 @@ from ablation import extra, run_codec
 from numpy.typing import NDArray
 
 from gancodec import container, imageio, metrics
-from gancodec.codec.api import EncodeOptions, decode_with, encode_with
+from gancodec.codec.api import decode_with, encode_with
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
 from gancodec.evaluate.curves import Curve, at_rate, curve_of
@@ -34,6 +34,7 @@ from gancodec.evaluate.report import plots
 from gancodec.models.wu2019.codec import Wu2019Codec
 from gancodec.models.wu2019.symbols import PlaneModel, Symbols, walk
 from gancodec.models.wu2019.training import plane_tables
+from gancodec.options import EncodeOptions
 from gancodec.train.data import Crops
 from gancodec.train.freeze import HistogramCoder
 from gancodec.train.recipes import RECIPES

@@ -10,7 +10,6 @@ from gancodec.options import Box, DecodeOptions, EncodeOptions, parse_box
 
 if TYPE_CHECKING:
     from gancodec.codec.api import (
-        Allocation,
         Encoded,
         decode,
         decode_bytes,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
         read_symbols,
         verify_bytes,
     )
+    from gancodec.models.codec import Allocation
 
 __all__ = [
     "Allocation",

@@ -29,28 +29,6 @@ if TYPE_CHECKING:
 
     from gancodec.models.guidance import Guidance
 
-__all__ = [
-    "Allocation",
-    "DecodeOptions",
-    "Decoded",
-    "EncodeOptions",
-    "Encoded",
-    "codec_of",
-    "decode",
-    "decode_bytes",
-    "decode_parsed",
-    "decode_with",
-    "describe_miss",
-    "encode",
-    "encode_picture",
-    "encode_with",
-    "encoder_of",
-    "read_allocation",
-    "read_symbols",
-    "realism_of",
-    "verify_bytes",
-]
-
 EMPTY: Streams = ((b"",),)
 
 

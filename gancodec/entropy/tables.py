@@ -105,3 +105,20 @@ def entropy_hash(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
         digest.update(f"{name}:{little.dtype.str}:{little.shape};".encode())
         digest.update(little.tobytes())
     return digest.digest()[:8]
+
+
+class IntegerModel:
+    """Everything that decides a bit, as frozen integers: frequency tables by row, what a model adds to them, and the
+    hash that a file's header must match.
+
+    Parameters
+    ----------
+    arrays : mapping of str to integer arrays
+        As weights files have them. CorruptTable where something is amiss.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        if any(a.dtype.kind not in "iu" for a in arrays.values()):
+            raise CorruptTable("entropy arrays must be integers")
+        self.hash = entropy_hash(arrays)
+        self.tables = Tables(arrays["tables.radius"].astype(np.int32), arrays["tables.counts"].astype(np.int64))

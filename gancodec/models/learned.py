@@ -34,12 +34,10 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
 
     @classmethod
     def for_model(cls, model: str | int | None, device: str) -> Codec:
-        """The codec of a model; MissingWeights where it is not installed."""
         return cls(get(model), device)
 
     @classmethod
     def for_file(cls, header: Header, model: str | None, device: str) -> Codec:
-        """The codec that can decode a file; raises as `Codec.for_file`."""
         coder_name(header.coder)
         info = find(model if model is not None else header.model)
         if info.entropy_hash != header.model_hash:
@@ -57,7 +55,6 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
 
     @property
     def info(self) -> ModelInfo:
-        """Its model in the manifest."""
         return self.weights.info
 
     @property
@@ -68,18 +65,15 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
         return load_network(self.weights, self.device)
 
     def load(self) -> None:
-        """Load the networks, and keep them."""
         _ = self.network
 
     def prepare(
         self, rgb: NDArray[np.uint8], guidance: Guidance, options: EncodeOptions, progress: Progress | None = None
     ) -> LearnedDraft[A, W, S]:
-        """Analyse a picture (H, W, 3)."""
         geometry = Geometry(width=rgb.shape[1], height=rgb.shape[0])
         return LearnedDraft(self, self.analyse(rgb, guidance, progress), geometry, options)
 
     def decode(self, parsed: Container, view: View, realism: float, progress: Progress | None = None) -> Decoded:
-        """Decode a view of a parsed file; CorruptFile where it is damaged."""
         reader = tiled.Reader(self, parsed)
         reader.check_first(view.area)
         rgb = self.network.synthesise(reader, reader.geometry, realism, view, progress)
@@ -87,12 +81,10 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
         return Decoded(rgb, SYNTHETIC_NOTE.format(at=at) if self.synthesises(realism) else None)
 
     def verify(self, parsed: Container) -> None:
-        """Read every stream; CorruptFile where one is damaged."""
         for _ in tiled.Reader(self, parsed).each():
             pass
 
     def symbols(self, parsed: Container) -> S:
-        """Every symbol of a picture."""
         return tiled.Reader(self, parsed).symbols()
 
     def allocation(self, parsed: Container) -> Allocation:

@@ -5,35 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gancodec.container import spec
 from gancodec.errors import MissingWeights
+from gancodec.models.config import Config
 from gancodec.models.gic1 import config as gic1
 from gancodec.models.split import config as split
 from gancodec.models.wu2019 import config as wu2019
 from gancodec.options import EncodeOptions
 
 Kind = TypeVar("Kind")
-
-
-class Config(Protocol):
-    """What all models have in their configurations: name and numeric id, which is never reused, and codec id."""
-
-    @property
-    def name(self) -> str:
-        """As in ``--model``."""
-        ...
-
-    @property
-    def id(self) -> int:
-        """As in the file header."""
-        ...
-
-    @property
-    def codec(self) -> int:
-        """As in the file header."""
-        ...
 
 
 class Entry(NamedTuple):

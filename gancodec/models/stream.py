@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from functools import lru_cache
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from gancodec.container import spec
 from gancodec.entropy.coder import Coder, Ints, OnSymbols
 from gancodec.entropy.huffman import HuffmanReader, HuffmanWriter
 from gancodec.entropy.rangecoder import RangeReader, RangeWriter
-from gancodec.entropy.tables import Arrays, Tables
+from gancodec.entropy.tables import IntegerModel, Tables
 from gancodec.errors import CorruptFile, MissingWeights, UnsupportedFile
 from gancodec.models.codec import Symbols
 from gancodec.models.guidance import UNGUIDED, Guidance
@@ -30,6 +31,7 @@ from gancodec.weights import Weights
 A = TypeVar("A")  # analysis
 W = TypeVar("W")  # what is wanted coded
 S = TypeVar("S", bound=Symbols)
+Kind = TypeVar("Kind", bound=IntegerModel)
 
 NextCoder = Callable[[], Coder]  # the coder of the next slice
 CODERS: dict[str, tuple[Callable[[Tables], Coder], Callable[[Tables, bytes], Coder]]] = {
@@ -38,20 +40,6 @@ CODERS: dict[str, tuple[Callable[[Tables], Coder], Callable[[Tables, bytes], Cod
 }
 TILED_FROM = 1 << 22  # padded pixels: smaller pictures are one stream
 TILE_SIDE = 2048  # pixels; 1024 costs another 0.3 % of the bits (docs/decisions.md)
-
-
-class Integers(Protocol):
-    """Everything that decides a bit, as frozen integers."""
-
-    @property
-    def tables(self) -> Tables:
-        """Frequency tables by row."""
-        ...
-
-    @property
-    def hash(self) -> bytes:
-        """What a file's header must match."""
-        ...
 
 
 class Frame(NamedTuple):
@@ -82,7 +70,7 @@ class StreamCodec(ABC, Generic[A, W, S]):
         Where the networks run. The integer part always runs on the CPU and never imports torch.
     """
 
-    entropy: Integers
+    entropy: IntegerModel
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
         self.weights, self.device = weights, device
@@ -170,17 +158,22 @@ class StreamCodec(ABC, Generic[A, W, S]):
         return shared
 
 
-I = TypeVar("I", bound=Integers)  # noqa: E741
+def entropy_model(weights: Weights, kind: type[Kind]) -> Kind:
+    """Integer model of `weights`, built once; MissingWeights where the arrays do not fit, or are not those of the
+    manifest."""
+    model: Kind = _entropy_model(weights, kind)  # type: ignore[arg-type, assignment]
+    return model
 
 
-def checked(weights: Weights, build: Callable[[Arrays], I]) -> I:
-    """Integer model of `weights`; MissingWeights where the arrays do not fit, or are not those of the manifest."""
+@lru_cache(maxsize=8)
+def _entropy_model(weights: Weights, kind: type[IntegerModel]) -> IntegerModel:
+    name = weights.info.name
     try:
-        model = build(weights.entropy)
+        model = kind(weights.entropy)
     except (LookupError, ValueError) as error:  # arrays that are missing, or of shapes that do not fit each other
-        raise MissingWeights(f"model {weights.info.name}: entropy arrays do not fit: {error!r}") from error
+        raise MissingWeights(f"model {name}: entropy arrays do not fit: {error!r}") from error
     if model.hash != weights.info.entropy_hash:  # files name the model by this hash
-        raise MissingWeights(f"model {weights.info.name}: entropy arrays are not those that the manifest names")
+        raise MissingWeights(f"model {name}: entropy arrays are not those that the manifest names")
     return model
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from gancodec.entropy.tables import Arrays, entropy_hash
 from gancodec.errors import GicError
-from gancodec.models.registry import Config
+from gancodec.models.config import Config
 
 
 def network_arrays(model: nn.Module) -> Arrays:

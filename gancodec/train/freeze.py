@@ -14,15 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from gancodec import container
-from gancodec.codec.api import EncodeOptions, codec_of, decode_with, encode_with
+from gancodec.codec.api import codec_of, decode_with, encode_with
 from gancodec.entropy.tables import Arrays, entropy_hash
 from gancodec.errors import UsageError
 from gancodec.metrics import ms_ssim, psnr
 from gancodec.models import tiled
+from gancodec.models.config import Config
 from gancodec.models.learned import LearnedCodec
-from gancodec.models.registry import Config, config_of
+from gancodec.models.registry import config_of
 from gancodec.models.stream import Frame
 from gancodec.models.training import Networks
+from gancodec.options import EncodeOptions
 from gancodec.train.data import Crops
 from gancodec.train.export import entropy_arrays, network_arrays, write_weights
 from gancodec.train.recipes import RECIPES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.importance import block_levels
 from gancodec.models.learned import LearnedCodec
 from gancodec.models.levels import LEVELS, SUBLEVELS
-from gancodec.models.stream import Frame, Levels, NextCoder, checked
+from gancodec.models.stream import Frame, Levels, NextCoder, entropy_model
 from gancodec.tiling import Area, Progress
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, IntArray, Plane, Planes, per_site
 from gancodec.weights import Weights
@@ -36,11 +35,6 @@ class Analysis(NamedTuple):
     importance: FloatArray
 
 
-@lru_cache(maxsize=4)
-def _entropy_model(weights: Weights) -> EntropyModel:
-    return checked(weights, EntropyModel)
-
-
 class TunableCodec(LearnedCodec[Analysis, Target, Symbols]):
     """Encoder and decoder of a model of `models.gic1`."""
 
@@ -49,12 +43,11 @@ class TunableCodec(LearnedCodec[Analysis, Target, Symbols]):
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
         super().__init__(weights, device)
-        self.entropy = _entropy_model(weights)
+        self.entropy = entropy_model(weights, EntropyModel)
 
     def analyse(
         self, rgb: NDArray[np.uint8], guidance: Guidance = UNGUIDED, progress: Progress | None = None
     ) -> Analysis:
-        """Run encoder and masker once on (H, W, 3) uint8 pixels."""
         analysis = Analysis(*self.network.analyse(rgb, progress))
         return analysis._replace(importance=guidance.biased(analysis.importance, BLOCK))
 
@@ -85,7 +78,6 @@ class TunableCodec(LearnedCodec[Analysis, Target, Symbols]):
         return walk(next_coder(), self.entropy, frame.geometry, frame.level_shift, wanted, on_symbols)
 
     def gathered(self, arrays: Sequence[IntArray]) -> Symbols:
-        """The arrays by name."""
         return Symbols(*arrays)
 
     def planes(self, symbols: Symbols, frame: Frame) -> Planes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from gancodec.container.spec import CODEC_GIC1
+from gancodec.models.config import Config
 from gancodec.models.levels import level_to_logit
 
 # What decides bits: the integer network of `integers` and its twin for training in `context` share these.
@@ -18,13 +19,11 @@ KNOTS = 9  # of gains, modulations and embeddings over the level range
 
 
 @dataclass(frozen=True)
-class TunableConfig:
+class TunableConfig(Config):
     """Widths and depths of one tunable model.
 
     Attributes
     ----------
-    name, id : str, int
-        As in ``--model`` and in the file header.
     groups : tuple of int
         Latent channels per context group; their sum is K.
     hyper_channels : int
@@ -38,8 +37,6 @@ class TunableConfig:
     """
 
     codec: ClassVar[int] = CODEC_GIC1
-    name: str
-    id: int
     groups: tuple[int, ...]
     hyper_channels: int
     encoder_widths: tuple[int, int]

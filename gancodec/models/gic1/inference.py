@@ -84,7 +84,6 @@ class TunableNetwork(Network[TunableModel]):
     _prepared: tuple[tuple[float, int, torch.device], Generator] | None = None
 
     def architecture(self, weights: Weights) -> TunableModel:
-        """The model, with a natural end where the weights have one."""
         return TunableModel(
             config_as(weights.info.name, TunableConfig), natural=weights.info.default_realism is not None
         )

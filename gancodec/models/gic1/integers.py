@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gancodec.entropy.logistic import SCALE_STEP, SCALES
-from gancodec.entropy.tables import Tables, entropy_hash
+from gancodec.entropy.tables import IntegerModel
 from gancodec.errors import CorruptTable
 from gancodec.models.gic1.config import FRACTION_BITS, GAIN_BITS, HIDDEN_MAX, INPUT_MAX
 from gancodec.types import SITES
@@ -59,21 +59,11 @@ class Prediction(NamedTuple):
     means16: Ints
 
 
-class EntropyModel:
-    """Everything that decides a bit, as frozen integers.
-
-    Parameters
-    ----------
-    arrays : mapping of str to integer arrays
-        As `training/freeze.py` makes them: gains, network layers, frequency tables. CorruptTable where something is
-        amiss.
-    """
+class EntropyModel(IntegerModel):
+    """Gains, network layers and frequency tables, as `training/networks.py` makes them."""
 
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        if any(a.dtype.kind not in "iu" for a in arrays.values()):
-            raise CorruptTable("entropy arrays must be integers")
-        self.hash = entropy_hash(arrays)
-        self.tables = Tables(arrays["tables.radius"].astype(np.int32), arrays["tables.counts"].astype(np.int64))
+        super().__init__(arrays)
         self.gain, self.inverse, self.scale_offset = (
             arrays[f"latent.{k}"].astype(np.int64) for k in ("gain", "inverse", "offset")
         )

@@ -80,7 +80,6 @@ class RateDistortion(Objective["Trained"]):
 
     @property
     def integer(self) -> bool:
-        """From S2 on."""
         return self.quantised
 
     def networks(self, model: str) -> Trained:
@@ -95,7 +94,6 @@ class RateDistortion(Objective["Trained"]):
             net.prepare_quantisation(batches)
 
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True) -> Parts:
-        """See `Objective.losses`."""
         import torch
 
         from gancodec.models.gic1.training.losses import coded_latents, random_levels
@@ -120,28 +118,18 @@ class RateDistortion(Objective["Trained"]):
 
 
 @dataclass(frozen=True)
-class Adversarial(Objective["Trained"]):
-    """lambda * D + beta * (perceptual + adversarial), and the discriminator's own loss.
+class _Natural(Objective["Trained"]):
+    """What S3 and S4 have in common: a natural end, and all that a file depends on frozen.
 
-    Generator and discriminator take their steps together, from one backward pass: the scores that reach the generator
-    come from a discriminator whose parameters are held, so neither gets the other's gradient.
-
-    mse, ms_ssim : as in `RateDistortion`; features : file of the feature network; perceptual, adversarial, grid :
-    weights of its distance, of the generator's adversarial loss, and of fine detail that repeats with the grid of the
-    generator's last layer, all times beta; gan : "lsgan" or "log"; discriminator : channels of its first layers;
-    ramp : part of the run over which the adversarial weight grows from 0, so that the discriminator learns before the
-    generator listens to it.
+    mse, ms_ssim : as in `RateDistortion`; features : file of the feature network; perceptual : weight of its distance;
+    discriminator : channels of its first layers.
     """
 
     mse: float = 0.25
     ms_ssim: float = 1000.0
     features: str = "vgg19_16x.safetensors"
     perceptual: float = 1.0
-    adversarial: float = 0.8
-    grid: float = 0.2
-    gan: str = "lsgan"
     discriminator: int = 32
-    ramp: float = 0.02
     begins_trained: ClassVar[bool] = True
     keeps_integers: ClassVar[bool] = True
     realism: ClassVar[float] = 1.0  # what is trained; the faithful end is frozen
@@ -152,14 +140,38 @@ class Adversarial(Objective["Trained"]):
 
         return Trained(config_as(model, TunableConfig), self.discriminator)
 
+
+@dataclass(frozen=True)
+class Adversarial(_Natural):
+    """lambda * D + beta * (perceptual + adversarial), and the discriminator's own loss.
+
+    Generator and discriminator take their steps together, from one backward pass: the scores that reach the generator
+    come from a discriminator whose parameters are held, so neither gets the other's gradient.
+
+    adversarial, grid : weights of the generator's adversarial loss, and of fine detail that repeats with the grid of
+    its last layer, both times beta; gan : "lsgan" or "log"; ramp : part of the run over which the adversarial weight
+    grows from 0, so that the discriminator learns before the generator listens to it.
+    """
+
+    adversarial: float = 0.8
+    grid: float = 0.2
+    gan: str = "lsgan"
+    ramp: float = 0.02
+
     def losses(
         self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
     ) -> AdversarialParts:
-        """See `Objective.losses`."""
         import torch
 
-        from gancodec.models.gic1.training.adversarial import as_picture, draw_origin, draw_realism, grid_pattern, play
-        from gancodec.models.gic1.training.losses import coded_latents, random_levels
+        from gancodec.models.gic1.training.losses import (
+            as_picture,
+            coded_latents,
+            draw_origin,
+            draw_realism,
+            grid_pattern,
+            play,
+            random_levels,
+        )
         from gancodec.models.losses import box_ms_ssim
 
         kind, model, discriminator = x.device.type, net.model, net.discriminator
@@ -187,29 +199,12 @@ class Adversarial(Objective["Trained"]):
         return AdversarialParts(loss, distortion, distance, fooled, judged, grid, squared, ms_ssim, beta)
 
 
-@dataclass(frozen=True)
-class Masking(Objective["Trained"]):
-    """R + lambda * (D + perceptual) at realism 1, one random n for each crop; fields as in `Adversarial`."""
-
-    mse: float = 0.25
-    ms_ssim: float = 1000.0
-    features: str = "vgg19_16x.safetensors"
-    perceptual: float = 1.0
-    discriminator: int = 32
-    begins_trained: ClassVar[bool] = True
-    keeps_integers: ClassVar[bool] = True
-    realism: ClassVar[float] = 1.0
-
-    def networks(self, model: str) -> Trained:
-        """As in S3, whose checkpoint this goes on from."""
-        from gancodec.models.gic1.training.networks import Trained
-
-        return Trained(config_as(model, TunableConfig), self.discriminator)
+class Masking(_Natural):
+    """R + lambda * (D + perceptual) at realism 1, one random n for each crop."""
 
     def losses(
         self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
     ) -> MaskingParts:
-        """See `Objective.losses`."""
         import torch
 
         from gancodec.models.gic1.training.losses import coded_latents

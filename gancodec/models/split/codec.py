@@ -30,8 +30,8 @@ from gancodec.models.codec import Allocation, Codec, Coded, Decoded, Draft, Map,
 from gancodec.models.guidance import Guidance
 from gancodec.models.split import image
 from gancodec.models.split.config import CODERS
+from gancodec.models.split.image import QUALITY, STEPS
 from gancodec.models.split.layers import Cells, Layers, padded, take_apart
-from gancodec.models.split.webp import QUALITY, STEPS
 from gancodec.options import EncodeOptions
 from gancodec.tiling import Progress, View
 from gancodec.types import Geometry, Plane
@@ -55,12 +55,10 @@ class SplitCodec(Codec):
 
     @classmethod
     def for_file(cls, header: Header, model: str | None, device: str) -> Codec:
-        """The codec; UsageError where a model is named."""
         return cls.for_model(model, device)
 
     @property
     def info(self) -> ModelInfo | None:
-        """There are no models."""
         return None
 
     def load(self) -> None:
@@ -81,7 +79,6 @@ class SplitCodec(Codec):
         return Decoded(view.taken_from(rgb))
 
     def verify(self, parsed: Container) -> None:
-        """Read both layers."""
         image.read_layers(parsed.image, geometry_of(parsed.header), parsed.header.coder)
 
     def symbols(self, parsed: Container) -> NoReturn:

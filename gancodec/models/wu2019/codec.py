@@ -7,7 +7,6 @@ encoder's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from gancodec.container.spec import CODEC_WU2019
 from gancodec.entropy.coder import Ints, OnSymbols
 from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.learned import LearnedCodec
-from gancodec.models.stream import Frame, Levels, NextCoder, checked
+from gancodec.models.stream import Frame, Levels, NextCoder, entropy_model
 from gancodec.models.wu2019.config import STRIDE
 from gancodec.models.wu2019.symbols import PlaneModel, Symbols, walk
 from gancodec.tiling import Area, Progress
@@ -36,11 +35,6 @@ class Analysis(NamedTuple):
     importance: FloatArray
 
 
-@lru_cache(maxsize=4)
-def _plane_model(weights: Weights) -> PlaneModel:
-    return checked(weights, PlaneModel)
-
-
 class Wu2019Codec(LearnedCodec[Analysis, Symbols, Symbols]):
     """Encoder and decoder of a model of `models.wu2019`. Its levels are the channels that are on at each site."""
 
@@ -49,12 +43,11 @@ class Wu2019Codec(LearnedCodec[Analysis, Symbols, Symbols]):
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
         super().__init__(weights, device)
-        self.entropy = _plane_model(weights)
+        self.entropy = entropy_model(weights, PlaneModel)
 
     def analyse(
         self, rgb: NDArray[np.uint8], guidance: Guidance = UNGUIDED, progress: Progress | None = None
     ) -> Analysis:
-        """Run encoder and masker once on (H, W, 3) uint8 pixels."""
         omega, importance = self.network.analyse(rgb, progress)
         return Analysis(omega, guidance.biased(importance, STRIDE))
 
@@ -93,7 +86,6 @@ class Wu2019Codec(LearnedCodec[Analysis, Symbols, Symbols]):
         return walk(next_coder(), self.entropy, (height, width), context, wanted, on_sites if on_symbols else None)
 
     def gathered(self, arrays: Sequence[IntArray]) -> Symbols:
-        """The arrays by name."""
         return Symbols(*arrays)
 
     def planes(self, symbols: Symbols, frame: Frame) -> Planes:

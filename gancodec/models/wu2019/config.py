@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gancodec.container.spec import CODEC_WU2019
+from gancodec.models.config import Config
 
 STRIDE = 8  # pixels per site of omega
 
 
 @dataclass(frozen=True)
-class Wu2019Config:
+class Wu2019Config(Config):
     """Widths and depths of the source paper's model; `wu2019` has those of its section 3.1.
 
     Attributes
     ----------
-    name, id : str, int
-        As in ``--model`` and in the file header.
     channels : int
         K, the channels of omega at 1/8.
     encoder_widths : (at 1/2, at 1/4, at 1/8)
@@ -31,8 +30,6 @@ class Wu2019Config:
     """
 
     codec: ClassVar[int] = CODEC_WU2019
-    name: str
-    id: int
     channels: int = 16
     encoder_widths: tuple[int, int, int] = (16, 64, 256)
     masker_width: int = 256

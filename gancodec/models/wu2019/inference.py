@@ -26,7 +26,6 @@ class Wu2019Network(Network[Wu2019Model]):
     generator_halo = 320  # more than its reach, 32 sites and 14 pixels
 
     def architecture(self, weights: Weights) -> Wu2019Model:
-        """The model."""
         return Wu2019Model(config_as(weights.info.name, Wu2019Config))
 
     def prepared(self, model: Wu2019Model) -> Wu2019Model:

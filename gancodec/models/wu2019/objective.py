@@ -59,7 +59,6 @@ class Paper(Objective["Wu2019Trained"]):
     def losses(
         self, net: Wu2019Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
     ) -> Wu2019Parts:
-        """See `Objective.losses`."""
         import torch
 
         from gancodec.models.wu2019.training import hold_statistics, play

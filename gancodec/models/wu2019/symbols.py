@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancodec.entropy.coder import Coder, Ints, OnSymbols
-from gancodec.entropy.tables import Tables, entropy_hash
+from gancodec.entropy.tables import IntegerModel
 from gancodec.errors import CorruptFile, CorruptTable
 from gancodec.models.wu2019.config import STRIDE
 from gancodec.types import IntArray, Plane
@@ -40,24 +40,16 @@ class Symbols(NamedTuple):
         return Plane(self.depth, STRIDE), Plane(self.z, STRIDE)
 
 
-class PlaneModel:
-    """Everything that decides a bit, as frozen integers.
+class PlaneModel(IntegerModel):
+    """K and the frequency tables.
 
     Rows of the tables: 0 is not used; then K x CONTEXTS rows for the range coder, whose probabilities know the channel,
     the value below and the sites around; then K rows for the Huffman coder: static, and knowing the channel alone.
-
-    Parameters
-    ----------
-    arrays : mapping of str to integer arrays
-        ``channels`` (1,) and the tables. CorruptTable where something is amiss.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        if any(a.dtype.kind not in "iu" for a in arrays.values()):
-            raise CorruptTable("entropy arrays must be integers")
-        self.hash = entropy_hash(arrays)
+        super().__init__(arrays)
         self.channels = int(arrays["channels"][0])
-        self.tables = Tables(arrays["tables.radius"].astype(np.int32), arrays["tables.counts"].astype(np.int64))
         if len(self.tables) != row_count(self.channels):
             raise CorruptTable(f"{len(self.tables)} tables, not {row_count(self.channels)}")
 

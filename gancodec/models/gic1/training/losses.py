@@ -1,4 +1,5 @@
-"""What the objectives share: levels to train on, and what a decoder gets at them."""
+"""What the objectives are made of: levels to train on, what a decoder gets at them, and the game of generator and
+discriminator."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gancodec.models.gic1.context import ContextNetwork
+from gancodec.models.gic1.discriminator import WEIGHTS, Discriminator
 from gancodec.models.gic1.network import Analysis, TunableModel
+from gancodec.models.layers import NOISE_PERIOD
 from gancodec.models.levels import LEVELS, N_LIMIT, logit_to_level
 from gancodec.models.losses import distortion_weight
 from gancodec.types import SITES
@@ -48,3 +51,76 @@ def coded_latents(
     hyper, hyper_bits = context.code_hyper(analysis.hyper, hyper_gain, quantised)
     coded = context(analysis.omega * log_gain.exp(), log_gain, active, hyper, level, quantised)
     return coded.latents * torch.exp(-log_gain) * active, coded.bits + hyper_bits
+
+
+def least_squares(scores: Tensor, real: bool) -> Tensor:
+    """LSGAN (Mao et al., ICCV 2017): squared distance of the scores from 1 (real) or 0."""
+    return (scores - float(real)).square().mean()
+
+
+def log_loss(scores: Tensor, real: bool) -> Tensor:
+    """Log loss of Wu et al.'s eq. 5, scores being logits: -log D for real, -log(1 - D) otherwise."""
+    return F.softplus(-scores if real else scores).mean()
+
+
+GRIDS, GRID_WINDOW = (4, 8, 16), 16  # pixels that the generator makes from a site of each layer; sites
+GAN_LOSSES = {"lsgan": least_squares, "log": log_loss}
+
+
+def over_scales(scores: list[Tensor], real: bool, name: str) -> Tensor:
+    """Adversarial loss over the three scales, weighted 1/2, 1/4, 1/4.
+
+    The generator minimises it with `real` (the non-saturating form), the discriminator with what is true.
+    """
+    parts = [weight * GAN_LOSSES[name](s.float(), real) for weight, s in zip(WEIGHTS, scores, strict=True)]
+    return torch.stack(parts).sum()
+
+
+def draw_realism() -> float:
+    """Beta of one step: 1 in half of them, uniform otherwise; what happens at 0 is settled already."""
+    full, between = torch.rand(2).tolist()
+    return 1.0 if full < 0.5 else between
+
+
+def draw_origin() -> tuple[int, int]:
+    """Place of the crops in the noise: anywhere, so that all of the noise is trained with."""
+    row, column = torch.randint(NOISE_PERIOD, (2,)).tolist()
+    return row, column
+
+
+def as_picture(decoded: Tensor) -> Tensor:
+    """Clip and round to 8 bits, gradients straight through: the discriminator shall see what a user gets."""
+    return decoded + ((decoded * 255).round().clamp(0, 255) / 255 - decoded).detach()
+
+
+def grid_pattern(decoded: Tensor) -> Tensor:
+    """Fine detail that repeats every 4, 8 or 16 pixels, squared, in 8-bit units. `decoded` is (B, 3, H, W).
+
+    The generator makes 4x4 pixels from one site of its last layer, 8x8 and 16x16 from one of those before. A fixed
+    pattern in them is the cheapest texture, which neither the features nor the discriminator punish enough;
+    photographs have none that keeps its phase. What texture of random phase would give is taken off. No gradient flows
+    through that part: it would reward louder texture wherever there is a pattern.
+    """
+    taps = torch.tensor([0.25, 0.5, 0.25], device=decoded.device)
+    kernel = torch.outer(taps, taps).expand(3, 1, 3, 3)
+    fine = (decoded - F.conv2d(F.pad(decoded, (1, 1, 1, 1), mode="reflect"), kernel, groups=3)) * 255
+    total = torch.zeros((), device=decoded.device)
+    for period in GRIDS:
+        phases = F.pixel_unshuffle(fine, period)
+        window = min(GRID_WINDOW, *phases.shape[2:])
+        count = window * window
+        mean, square = (F.avg_pool2d(v, window, max(1, window // 2)) for v in (phases, phases.detach().square()))
+        total = total + (mean.square() - square / count).clamp(min=0).mean()
+    return total
+
+
+def play(
+    discriminator: Discriminator, decoded: Tensor, x: Tensor, latents: Tensor, level: Tensor, gan: str
+) -> tuple[Tensor, Tensor]:
+    """Loss of the generator, through a discriminator that is held, and loss of the discriminator."""
+    discriminator.requires_grad_(False)
+    fooled = over_scales(discriminator(decoded, latents, level), True, gan)
+    discriminator.requires_grad_(True)
+    both = discriminator(torch.cat((decoded.detach(), x)), latents.repeat(2, 1, 1, 1), level.repeat(2, 1, 1))
+    fake, real = ([s[half] for s in both] for half in (slice(len(x)), slice(len(x), None)))
+    return fooled, over_scales(fake, False, gan) + over_scales(real, True, gan)
