@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -19,12 +24,14 @@ from gancodec.errors import UsageError
 from gancodec.models.layers import residual_stack
 from gancodec.models.losses import box_ms_ssim
 from gancodec.models.training import grow
+from gancodec.train import loop
 from gancodec.train.command import main
 from gancodec.train.data import Crops, pack
 from gancodec.train.freeze import export_checkpoint
-from gancodec.train.loop import LAST, Job, learning_rate, train
+from gancodec.train.loop import LAST, Job, learning_rate, step_seed, train
 from gancodec.train.muon import orthogonalise
 from gancodec.train.recipes import RECIPES
+from gancodec.train.signals import Signals
 from gancodec.train.state import checkpoint_meta, ema_of, write_ema
 from tests.tiny import picture
 
@@ -193,3 +200,83 @@ def test_training_runs_with_nothing_but_torch_numpy_pillow_and_safetensors(data:
 def test_bad_words_are_usage_errors(words: list[str]) -> None:
     with pytest.raises(UsageError):
         main(words)
+
+
+def test_the_seed_of_a_step_follows_from_integers_alone() -> None:
+    """Not from Python's `hash`, which changed between versions and depends on the size of words."""
+    known = {(0, 0, 0): 851381352, (0, 1, 0): 496832271, (0, 0, 1): 918361880, (7, 123456, 3): 31631047}
+    assert {numbers: step_seed(*numbers) for numbers in known} == known
+    many = {step_seed(seed, step, worker) for seed in range(5) for step in range(400) for worker in range(2)}
+    assert len(many) == 4000, "no two steps draw the same"
+    assert all(0 <= seed < 1 << 31 for seed in many)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_saves_a_checkpoint_that_goes_on(data: Path, tmp_path: Path, workers: int) -> None:
+    words = ["--data", str(data), "--steps", "100000", "--workers", str(workers)]
+    command = [sys.executable, "-m", "gancodec.train", "gic1-tiny-s1", *words, "--out"]
+    running = subprocess.Popen([*command, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "log.jsonl").exists() and time.monotonic() < deadline:  # the first is written at step 100
+        assert running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (128 + signal.SIGTERM, "")
+    step = int(checkpoint_meta(tmp_path / LAST)["step"])
+    assert 100 <= step < 100_000
+    train(Job("gic1-tiny-s1", data, tmp_path, steps=100_000, stop_at=step + 2, resume=True, workers=workers))
+    assert int(checkpoint_meta(tmp_path / LAST)["step"]) == step + 2
+
+
+def test_a_pause_is_no_time_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGCONT tells of it: of the step that it fell into no more counts than is usual."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as signals:
+        now[0] = 2.0
+        assert signals.worked(1.5) == 2.0
+        os.kill(os.getpid(), signal.SIGCONT)
+        now[0] = 7200.0
+        assert signals.worked(1.5) == 1.5
+        now[0] = 7202.0
+        assert signals.worked(1.5) == 2.0
+        assert not signals.ended
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.ended
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(SystemExit) as left:
+        signals.leave()
+    assert left.value.code == 128 + signal.SIGTERM
+
+
+def test_a_paused_run_finds_its_process_group_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All clocks go on while a run is paused: what processes wait for each other must outlast it."""
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(dist, "init_process_group", lambda *given, **named: asked.append(named))
+    monkeypatch.setattr(loop, "_work", lambda rank, job: Signals())
+    monkeypatch.setattr(loop, "_leave", lambda: None)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    job = Job("gic1-tiny-s1", data, tmp_path, steps=1, workers=2)
+    loop._join_workers(0, job, "file://nowhere")
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")
+    loop._join_torchrun(replace(job, workers=1, distributed=True))
+    assert [named["timeout"] >= timedelta(days=2) for named in asked] == [True, True]  # type: ignore[operator]
+
+
+def test_one_worker_s_signal_ends_all_of_them_at_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wish of any process counts for all, and the slowest clock, so that none goes on alone."""
+    sent: list[torch.Tensor] = []
+
+    def reduce(values: torch.Tensor, operation: object) -> None:
+        sent.append(values.clone())
+        values.copy_(torch.maximum(values, torch.tensor([-3.0, 1.0], dtype=torch.float64)))
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "all_reduce", reduce)
+    assert loop._agreed(5.0, False, torch.device("cpu")) == (3.0, True)
+    assert sent[0].tolist() == [-5.0, 0.0]

@@ -148,11 +148,12 @@ def _work(rank: int, job: Job) -> Signals:
         recipe.objective.prepare(state.net, (crops.batch(PREPARED_CROPS, generator) for generator in generators))
         state.ema |= {k: v.detach().clone() for k, v in state.net.named_buffers() if k in state.ema}
     log: list[dict[str, Tensor]] = []
+    ended = False  # as all processes have agreed: each may have been told at another step
     with Signals() as signals:
-        while not (_finished(job, state) or signals.ended):
+        while not (_finished(job, state) or ended):
             log.append(_step(state, recipe, job, crops, features, rank))
             seconds = signals.worked(state.seconds / (state.step - 1) if state.step > 1 else None)
-            state.seconds, signals.ended = _agreed(state.seconds + seconds, signals.ended, device)
+            state.seconds, ended = _agreed(state.seconds + seconds, signals.ended, device)
             if state.step % job.log_every == 0:
                 if rank == 0:
                     _report(job, state, log)
@@ -165,6 +166,7 @@ def _work(rank: int, job: Job) -> Signals:
                 _validate(job, state, crops)
         if rank == 0:
             state.save(job.out / LAST)
+    signals.ended = ended
     return signals
 
 
