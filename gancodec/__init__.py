@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gancodec._version import __version__
 from gancodec.errors import (
     CorruptFile,
     CorruptTable,
@@ -27,8 +28,6 @@ from gancodec.errors import (
 
 if TYPE_CHECKING:
     from gancodec.codec.api import DecodeOptions, EncodeOptions, decode, encode
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CorruptFile",

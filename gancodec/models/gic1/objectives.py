@@ -79,9 +79,9 @@ class RateDistortion(Objective["Trained"]):
     ms_ssim: float = 1000.0
 
     @property
-    def integer(self) -> bool:
-        """From S2 on."""
-        return self.quantised
+    def unfinished(self) -> str | None:
+        """S1 has symbols and probabilities that are not integer yet."""
+        return None if self.quantised else "only recipes with integer symbols make weights (from S2 on)"
 
     def networks(self, model: str) -> Trained:
         """Model and context network."""
@@ -142,8 +142,6 @@ class Adversarial(Objective["Trained"]):
     gan: str = "lsgan"
     discriminator: int = 32
     ramp: float = 0.02
-    begins_trained: ClassVar[bool] = True
-    keeps_integers: ClassVar[bool] = True
     realism: ClassVar[float] = 1.0  # what is trained; the faithful end is frozen
 
     def networks(self, model: str) -> Trained:
@@ -196,8 +194,6 @@ class Masking(Objective["Trained"]):
     features: str = "vgg19_16x.safetensors"
     perceptual: float = 1.0
     discriminator: int = 32
-    begins_trained: ClassVar[bool] = True
-    keeps_integers: ClassVar[bool] = True
     realism: ClassVar[float] = 1.0
 
     def networks(self, model: str) -> Trained:
