@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gancodec._version import __version__
 from gancodec.errors import (
     CorruptFile,
     CorruptTable,
@@ -28,8 +29,6 @@ from gancodec.errors import (
 if TYPE_CHECKING:
     from gancodec.codec.api import decode, encode
     from gancodec.options import DecodeOptions, EncodeOptions
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CorruptFile",

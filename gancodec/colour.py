@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 STRIP_PIXELS = 1 << 20
+OPAQUE = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 GRAY = ("1", "L", "LA", "La", "F", *SIXTEEN_BIT)
 DEEP = "more than 8 bits per sample: reduced to 8"
@@ -106,6 +107,18 @@ def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
+def arrays(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Pixels of an RGB or RGBA image, and its alpha unless that is opaque; in strips, or Pillow would hold all of them
+    two times more."""
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    alpha = np.empty(rgb.shape[:2], np.uint8) if image.mode == "RGBA" else None
+    for top, strip in strips(image):
+        rgb[top : top + strip.height] = np.asarray(strip.convert("RGB"))
+        if alpha is not None:
+            alpha[top : top + strip.height] = np.asarray(strip.getchannel("A"))
+    return rgb, None if alpha is None or (alpha == OPAQUE).all() else alpha
+
+
 def _from_gray(image: Image.Image, icc: bytes) -> Image.Image | None:
     """By a table of all 256 levels: lcms is exact, to 8 bits, with its own tables turned off, which is slow."""
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
@@ -170,6 +183,17 @@ def stated_profile(image: Image.Image, coding: tuple[int, int] | None, notices: 
 
 def _pairs(values: tuple[float, ...]) -> Chromaticities:
     return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def coding_of(image: Image.Image) -> tuple[int, int] | None:
+    """`coding_points` of the file that an image is read from, if that is open."""
+    file = getattr(image, "fp", None)
+    if image.format not in ("PNG", "AVIF") or file is None or file.closed:
+        return None
+    place = file.tell()
+    points = coding_points(file, image.format)
+    file.seek(place)
+    return points
 
 
 def coding_points(file: BinaryIO, format: str | None) -> tuple[int, int] | None:

@@ -42,7 +42,6 @@ JPEG_EXIF_LIMIT = 65533
 JPEG_XMP_LIMIT = 65533 - 29
 JPEG_SIDE_LIMIT = 65500
 TIFF_STRIP = 1 << 20  # bytes
-OPAQUE = 255
 # Over the state of Pillow and of `warnings`, both global to the process. A picture may hold another: split files do.
 _PILLOW = threading.RLock()
 # The property as attribute or as element.
@@ -142,14 +141,14 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     tiff = image.format == "TIFF"
     stored_exif = tiff_exif(image, notices) if tiff else None
     stored_orientation = _orientation(image, notices) if tiff else 1
-    coding = _coding(image)
+    coding = colour.coding_of(image)
     deep_colour = image.mode in ("RGB", "RGBA", "CMYK") and ";16" in str(getattr(image, "tile", ""))
     image.load()
     notices += _left_behind(image)
     if deep_colour:  # of which Pillow keeps the high bytes
         notices.append(colour.DEEP)
     clear = image.info.get("transparency")
-    if isinstance(clear, tuple) and max(clear) > OPAQUE:  # of 16 bits, whatever is left of the pixels
+    if isinstance(clear, tuple) and max(clear) > colour.OPAQUE:  # of 16 bits, whatever is left of the pixels
         image = image.copy()  # its colours are not the caller's
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     orientation = stored_orientation if tiff else _orientation(image, notices)
@@ -162,30 +161,8 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     xmp = XMP_ORIENTATION.sub(rb"\g<1>1", _xmp(image) or b"") or None
     told = ("ICC profile", icc), ("EXIF", _exif(image, stored_exif, orientation, notices)), ("XMP", xmp)
     icc, exif_block, xmp = (_within_limit(*pair, notices) for pair in told)
-    rgb, alpha = _arrays(converted)
+    rgb, alpha = colour.arrays(converted)
     return Picture(rgb, alpha, icc, exif_block, xmp, tuple(notices))
-
-
-def _arrays(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Pixels of an RGB or RGBA image, and its alpha unless that is opaque; in strips, or Pillow would hold all of them
-    two times more."""
-    rgb = np.empty((image.height, image.width, 3), np.uint8)
-    alpha = np.empty(rgb.shape[:2], np.uint8) if image.mode == "RGBA" else None
-    for top, strip in colour.strips(image):
-        rgb[top : top + strip.height] = np.asarray(strip.convert("RGB"))
-        if alpha is not None:
-            alpha[top : top + strip.height] = np.asarray(strip.getchannel("A"))
-    return rgb, None if alpha is None or (alpha == OPAQUE).all() else alpha
-
-
-def _coding(image: Image.Image) -> tuple[int, int] | None:
-    file = getattr(image, "fp", None)
-    if image.format not in ("PNG", "AVIF") or file is None or file.closed:
-        return None
-    place = file.tell()
-    coding = colour.coding_points(file, image.format)
-    file.seek(place)
-    return coding
 
 
 def _within_limit(name: str, value: bytes | None, notices: list[str]) -> bytes | None:

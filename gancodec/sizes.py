@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from gancodec import __version__, imageio
+from gancodec import imageio
+from gancodec._version import __version__
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
 from gancodec.container import MAX_PIXELS
 from gancodec.errors import CorruptFile, GicError, UnsupportedFile

@@ -19,6 +19,7 @@ from gancodec.cli import app
 from gancodec.codec import api
 from gancodec.container import Container, Header, write
 from gancodec.errors import MissingWeights, TargetMissed
+from gancodec.options import DecodeOptions, EncodeOptions
 from gancodec.types import Picture
 
 
@@ -91,12 +92,12 @@ class FakeCodec:
     """Stands in for the codec; remembers the options that it was given."""
 
     def __init__(self) -> None:
-        self.encoded: list[api.EncodeOptions] = []
-        self.decoded: list[api.DecodeOptions] = []
+        self.encoded: list[EncodeOptions] = []
+        self.decoded: list[DecodeOptions] = []
         self.error: BaseException | None = None
         self.image = b"coded"
 
-    def encode_picture(self, picture: Picture, options: api.EncodeOptions, **_: object) -> api.Encoded:
+    def encode_picture(self, picture: Picture, options: EncodeOptions, **_: object) -> api.Encoded:
         """A container around `image`; targets up to 0.01 bpp are out of reach."""
         self.encoded.append(options)
         if self.error is not None:
@@ -109,7 +110,7 @@ class FakeCodec:
         n = None if options.profile == "split" else options.n or 0.0
         return api.Encoded(data, n, 8 * len(data) / (width * height), 3, hit, picture.notices)
 
-    def decode_parsed(self, parsed: Container, options: api.DecodeOptions, *_: object) -> api.Decoded:
+    def decode_parsed(self, parsed: Container, options: DecodeOptions, *_: object) -> api.Decoded:
         """A gray picture of the size that the header states."""
         self.decoded.append(options)
         if self.error is not None:

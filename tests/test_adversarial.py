@@ -175,7 +175,8 @@ def test_both_adversarial_losses_want_the_same() -> None:
 
 
 def test_log_loss_trains(data: Path, backbones: Path, second: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setitem(RECIPES, "gic1-tiny-s3", replace(RECIPES["gic1-tiny-s3"], gan="log"))
+    recipe = RECIPES["gic1-tiny-s3"]
+    monkeypatch.setitem(RECIPES, "gic1-tiny-s3", replace(recipe, objective=replace(recipe.objective, gan="log")))
     final = load_file(train(Job("gic1-tiny-s3", data, tmp_path, start=second, steps=3, backbones=backbones)))
     assert all(torch.isfinite(v).all() for v in final.values())
 

@@ -16,7 +16,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from gancodec import __version__, container
+from gancodec import container
+from gancodec._version import __version__
 from gancodec.batch import files
 from gancodec.batch.files import Job, Saving
 from gancodec.container import spec

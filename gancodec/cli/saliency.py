@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 WRITTEN = (".saliency.png", ".mask.png", ".overlay.png")
 
 Method = Annotated[str, typer.Option("--method", metavar="METHOD", help=f"{options.METHODS}, or file:MAP.png.")]
-Mask = Annotated[bool, typer.Option("--mask", help="The adaptive mask instead: what `encode --profile split` keeps.")]
+Mask = Annotated[
+    bool,
+    typer.Option(
+        "--mask", help=f"The adaptive mask instead: what `encode --profile {options.OWN['inner'].profile}` keeps."
+    ),
+]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Laid over the picture in colours.")]
 
 

@@ -49,7 +49,7 @@ class Decoded(NamedTuple):
     """A decoded picture, and the name of the model that decoded it, if any."""
 
     picture: Picture
-    model: str | None
+    model: str | None = None
 
 
 def encode_picture(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gancodec import __version__
+from gancodec._version import __version__
 from gancodec.errors import MissingExtra
 from gancodec.models.codec import realism_of
 from gancodec.models.inference import Graph, build

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from gancodec import __version__
+from gancodec._version import __version__
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
 from gancodec.evaluate.contract import Coded, Pixels
 from gancodec.evaluate.match import TOLERANCE

@@ -31,16 +31,10 @@ class Objective(ABC, Generic[N]):
 
     Attributes
     ----------
-    begins_trained : bool
-        Does it go on from a trained model?
-    keeps_integers : bool
-        Do entropy arrays that are released stay as they are?
     realism : float
         What its validations decode with.
     """
 
-    begins_trained: ClassVar[bool] = False
-    keeps_integers: ClassVar[bool] = False
     realism: ClassVar[float] = 0.0
 
     @property
@@ -49,9 +43,9 @@ class Objective(ABC, Generic[N]):
         return None
 
     @property
-    def integer(self) -> bool:
-        """Are symbols and probabilities the integer ones, so that weights can be made of the networks?"""
-        return True
+    def unfinished(self) -> str | None:
+        """Why no weights can be made of the networks, if so."""
+        return None
 
     @abstractmethod
     def networks(self, model: str) -> N:
@@ -89,7 +83,8 @@ class Recipe:
     held_at_zero : tuple of str
         Parameters whose names begin so are 0 and stay 0.
     only : tuple of str
-        Where given, parameters whose names begin so are trained, and no others.
+        Where given, parameters whose names begin so are trained, and no others: the run goes on from a trained model,
+        and entropy arrays that are released stay as they are.
     """
 
     model: str

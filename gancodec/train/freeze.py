@@ -165,20 +165,21 @@ def export_checkpoint(
 ) -> Path:
     """Checkpoint to weights file and manifest entry; tables and n are fitted on `pictures` training pictures.
 
-    `realism` is the default of a model with a natural end. Where the objective keeps them, a model that `folder` has
+    `realism` is the default of a model with a natural end. Where parts are trained only, a model that `folder` has
     already keeps its entropy arrays. UsageError for a recipe without integer symbols, or integers that are not the
     released ones.
     """
     if not 0 <= realism <= 1:
         raise UsageError(f"realism {realism:g}: must be in [0, 1]")
-    if recipe not in RECIPES or not RECIPES[recipe].objective.integer:
-        raise UsageError(f"{recipe}: only recipes with integer symbols make weights (from S2 on)")
-    net, chosen, config = load_ema(checkpoint, recipe), RECIPES[recipe], config_of(RECIPES[recipe].model)
+    chosen = RECIPES.get(recipe)
+    if chosen is None or chosen.objective.unfinished:
+        raise UsageError(f"{recipe}: {chosen.objective.unfinished if chosen else 'no such recipe'}")
+    net, config = load_ema(checkpoint, recipe), config_of(chosen.model)
     crops = Crops(data, chosen.crop, torch.device("cpu"))
     some = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
     fitted_on = [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in some]
     released = folder / f"{config.name}.safetensors"
-    kept = entropy_arrays(released) if chosen.objective.keeps_integers and released.exists() else None
+    kept = entropy_arrays(released) if chosen.only and released.exists() else None
     weights = freeze(net, config, fitted_on, kept)
     held_out = {f"n={n:g}": measure(weights, crops.held_out[:24], n=n)._asdict() for n in (2.0, 1.0, 0.0, -1.0, -2.0)}
     card: dict[str, Any] = {"description": description, "training": checkpoint_meta(checkpoint)}

@@ -174,7 +174,7 @@ def _features(recipe: Recipe, job: Job, device: torch.device) -> FeatureNetwork 
     """The feature network that a recipe needs, if any; UsageError without it, or without a trained model to go on
     from."""
     objective = recipe.objective
-    if objective.begins_trained and job.start is None and not job.resume:
+    if recipe.only and job.start is None and not job.resume:
         raise UsageError(f"{job.recipe} begins with a trained model: name its checkpoint with --start")
     return None if objective.features is None else load(job.backbones, objective.features).to(device)
 

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gancodec import __version__
+from gancodec._version import __version__
 from gancodec.errors import MissingExtra
 from gancodec.evaluate import codecs
 from gancodec.evaluate.curves import Curve, Delta, Mean, bd_rate, best, means

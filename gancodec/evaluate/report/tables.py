@@ -177,17 +177,17 @@ def targets(wanted: Bars, curves: Sequence[Curve], found: Sequence[Mean]) -> Tab
     rates, bars = wanted
     columns = [Column("what", "what"), *(Column(f"{r:g}", f"{r:g} bpp") for r in rates)]
     rows: list[dict[str, Any]] = []
-    for codec, metric in dict.fromkeys((c, m) for c, m, _, _ in bars):
-        curve = next((c for c in curves if c.name == codec and c.kind == SETTING), None)
+    for name, metric in dict.fromkeys((c, m) for c, m, _, _ in bars):
+        curve = next((c for c in curves if c.name == name and c.kind == SETTING), None)
         here = {r: at_rate(curve, metric, r) if curve else None for r in rates}
-        name = METRICS[metric].label if metric in METRICS else metric
-        rows.append({"what": f"**{name}, {codec}**, one setting for all", **_cells(rates, here, None, metric)})
-        mine = [m for m in found if m.codec == codec and m.point.kind == RATE and m.whole]
+        title = METRICS[metric].label if metric in METRICS else metric
+        rows.append({"what": f"**{title}, {name}**, one setting for all", **_cells(rates, here, None, metric)})
+        mine = [m for m in found if m.codec == name and m.point.kind == RATE and m.whole]
         there = {m.point.value: m.figures.get(metric) for m in mine}
         if any(value is not None for value in there.values()):
-            rows.append({"what": f"{name}, {codec}, every picture at the rate", **_cells(rates, there, None, metric)})
-        for _, _, label, values in (b for b in bars if b[:2] == (codec, metric)):
-            rows.append({"what": f"{name}: {label}", **_cells(rates, values, here, metric)})
+            rows.append({"what": f"{title}, {name}, every picture at the rate", **_cells(rates, there, None, metric)})
+        for _, _, label, values in (b for b in bars if b[:2] == (name, metric)):
+            rows.append({"what": f"{title}: {label}", **_cells(rates, values, here, metric)})
     return _table(columns, rows)
 
 

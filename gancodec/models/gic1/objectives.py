@@ -79,8 +79,9 @@ class RateDistortion(Objective["Trained"]):
     ms_ssim: float = 1000.0
 
     @property
-    def integer(self) -> bool:
-        return self.quantised
+    def unfinished(self) -> str | None:
+        """S1 has symbols and probabilities that are not integer yet."""
+        return None if self.quantised else "only recipes with integer symbols make weights (from S2 on)"
 
     def networks(self, model: str) -> Trained:
         """Model and context network."""
@@ -130,8 +131,6 @@ class _Natural(Objective["Trained"]):
     features: str = "vgg19_16x.safetensors"
     perceptual: float = 1.0
     discriminator: int = 32
-    begins_trained: ClassVar[bool] = True
-    keeps_integers: ClassVar[bool] = True
     realism: ClassVar[float] = 1.0  # what is trained; the faithful end is frozen
 
     def networks(self, model: str) -> Trained:

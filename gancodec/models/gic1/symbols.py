@@ -63,23 +63,10 @@ def walk(
     target: Target | None,
     on_symbols: OnSymbols | None = None,
 ) -> Symbols:
-    """Code one picture in either direction.
+    """Code one picture in either direction: the coder is a writer with a `target`, or a reader without.
 
-    Parameters
-    ----------
-    coder : Coder
-        A writer with `target`, or a reader without.
-    level_shift : int
-        Added to every level, in steps of 1/16 level.
-    target : Target or None
-        None to read.
-    on_symbols : callable, optional
-        Told of every symbol of hyper-latent and latents.
-
-    Returns
-    -------
-    Symbols
-        As the decoder has them. CorruptFile where the stream is damaged.
+    `level_shift`, in steps of 1/16 level, is added to every level. `on_symbols` is told of every symbol of hyper-latent
+    and latents. Returns the symbols as the decoder has them; CorruptFile where the stream is damaged.
     """
     levels = code_levels(coder, geometry.blocks, model.levels, target.levels if target else None)
     block_position = levels.astype(np.int64) * model.sublevels + level_shift
