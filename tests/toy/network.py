@@ -75,11 +75,13 @@ class ToyModel(nn.Module):
         super().__init__()
         self.config = config
         self.encoder, self.generator = Encoder(config), Generator(config)
+        self.gains = nn.Conv2d(config.fine, config.fine, 1, groups=config.fine)  # floats, whatever gic1's gains are
+        nn.init.ones_(self.gains.weight)
 
     def analyse(self, x: Tensor) -> tuple[Tensor, ...]:
         """x (B, 3, H, W) in [0, 1] to fine and coarse latents, classes and importance."""
         fine, coarse, scores, importance = self.encoder(x)
-        return fine, coarse, scores.argmax(1).float(), importance
+        return self.gains(fine), coarse, scores.argmax(1).float(), importance
 
     def forward(self, x: Tensor, n: float) -> tuple[Tensor, Tensor]:
         """What is decoded of x at n, and mean magnitude of what is coded. Gradients pass straight through rounding and
@@ -90,7 +92,7 @@ class ToyModel(nn.Module):
         channels = torch.arange(self.config.fine, device=x.device)[:, None, None]
         reach = self.config.fine * torch.sigmoid(importance - n)[:, None] - channels
         mask = reach.clamp(0, 1) + ((reach > 0.5).float() - reach.clamp(0, 1)).detach()
-        fine = ste_round(fine) * F.interpolate(mask, scale_factor=CLASS / FINE)
+        fine = ste_round(self.gains(fine)) * F.interpolate(mask, scale_factor=CLASS / FINE)
         coarse = ste_round(coarse / float(COARSE_STEP)) * float(COARSE_STEP)
         embedded = torch.einsum("bchw,cf->bfhw", chosen, self.generator.classes)
         return self.generator.painted(embedded, coarse, fine), fine.abs().mean() + coarse.abs().mean()
