@@ -195,10 +195,14 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if cuda and name != "cpu" else "cpu")
 
 
+def network_of(model: str) -> type[Network[Any]]:
+    """Class of the networks of a model; MissingWeights where this build knows no architecture for it."""
+    return registry.resolve(registry.CODECS[registry.config_of(model).codec].network, Network)
+
+
 def build(weights: Weights, device: torch.device) -> Network[Any]:
     """Network of `weights` on a device; MissingWeights where this build knows no architecture for them."""
-    entry = registry.CODECS[registry.config_of(weights.info.name).codec]
-    return registry.resolve(entry.network, Network)(weights, device)
+    return network_of(weights.info.name)(weights, device)
 
 
 @lru_cache(maxsize=4)

@@ -18,9 +18,10 @@ from gancodec.errors import GicError
 from gancodec.models.config import Config
 
 
-def network_arrays(model: nn.Module) -> Arrays:
-    """Encoder, masker and generator as float16 arrays; gains live among the integers. GicError for an overflow."""
-    state = {k: v for k, v in model.state_dict().items() if not k.startswith(("gains.", "hyper_gains."))}
+def network_arrays(model: nn.Module, elsewhere: tuple[str, ...]) -> Arrays:
+    """A model as float16 arrays, without those whose names begin as `elsewhere` says: they live among the integers.
+    GicError for an overflow."""
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith(elsewhere)}
     floats = {k: v.detach().to(torch.float16) for k, v in state.items() if v.is_floating_point()}
     if broken := [k for k, v in floats.items() if not v.isfinite().all()]:
         raise GicError(f"{broken[0]}: not finite as float16")

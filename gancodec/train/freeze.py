@@ -20,6 +20,7 @@ from gancodec.errors import UsageError
 from gancodec.metrics import ms_ssim, psnr
 from gancodec.models import tiled
 from gancodec.models.config import Config
+from gancodec.models.inference import network_of
 from gancodec.models.learned import LearnedCodec
 from gancodec.models.registry import config_of
 from gancodec.models.stream import Frame
@@ -84,7 +85,7 @@ def freeze(
         if not k.startswith("tables.")
     ):
         raise UsageError(f"{config.name} is released with other integers: its files would be lost; give a new name")
-    network = network_arrays(net.model)
+    network = network_arrays(net.model, network_of(config.name).elsewhere)
     calibration = {"logit_offset": 0.0, "logit_slope": 1.0, "log_bpp_at_0": math.log(0.15), "log_bpp_slope": -0.5}
     codec = _codec(config, entropy, network, calibration)
     analyses = [codec.analyse(p) for p in pictures]
