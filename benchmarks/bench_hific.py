@@ -235,7 +235,7 @@ def our_cases(device: str, n: float) -> tuple[dict[str, Callable[[], object]], R
 
 def install_untrained(name: str, folder: Path) -> None:
     """Make seeded weights of a model that nobody has trained yet the default: what it costs does not depend on them."""
-    from gancodec.models.gic1.training.networks import Trained
+    from gancodec.models.gic1.training import Trained
     from gancodec.models.registry import MODELS
     from gancodec.train.freeze import freeze, install
     from gancodec.train.recipes import RECIPES

@@ -23,7 +23,7 @@ from gancodec.container.spec import FLAG_SYNTHETIC
 from gancodec.errors import UsageError
 from gancodec.models.gic1.discriminator import Discriminator
 from gancodec.models.gic1.network import TunableModel
-from gancodec.models.gic1.training.losses import (
+from gancodec.models.gic1.training import (
     as_picture,
     coded_latents,
     grid_pattern,

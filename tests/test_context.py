@@ -13,7 +13,7 @@ from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.gic1.config import INPUT_MAX
 from gancodec.models.gic1.integers import EXACT_LIMIT, EntropyModel
 from gancodec.models.gic1.symbols import walk
-from gancodec.models.gic1.training.losses import per_site
+from gancodec.models.gic1.training import per_site
 from gancodec.models.levels import SUBLEVELS
 from gancodec.types import Geometry
 from tests.tiny import coded, picture, tiny_network, tiny_weights, wanted_at

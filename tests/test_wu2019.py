@@ -48,7 +48,7 @@ from gancodec.models.wu2019.network import (
     importance_matrix,
     standardise,
 )
-from gancodec.models.wu2019.objective import Paper, Wu2019Parts
+from gancodec.models.wu2019.recipes import Paper, Wu2019Parts
 from gancodec.models.wu2019.symbols import END, PlaneModel, Symbols, around, row_count, walk
 from gancodec.models.wu2019.training import Wu2019Trained, hold_statistics, log_of, plane_tables
 from gancodec.tiling import Area

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gancodec.features import SMALL_VGG19, SQUEEZE_TAPS
-from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.gic1.training import Trained
 from gancodec.models.inference import Source
 from gancodec.models.registry import MODELS
 from gancodec.models.stream import CODERS, Frame, StreamCodec

@@ -18,8 +18,7 @@ import torch
 from gancodec import imageio
 from gancodec.models import tiled
 from gancodec.models.gic1.codec import TunableCodec
-from gancodec.models.gic1.training.losses import per_site
-from gancodec.models.gic1.training.networks import Trained
+from gancodec.models.gic1.training import Trained, per_site
 from gancodec.models.levels import SUBLEVELS
 from gancodec.train.state import load_ema
 from gancodec.weights import get

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,6 @@ from gancodec.weights import Weights
 A = TypeVar("A")  # analysis
 W = TypeVar("W")  # what is wanted coded
 S = TypeVar("S", bound=Symbols)
-Kind = TypeVar("Kind", bound=IntegerModel)
 
 NextCoder = Callable[[], Coder]  # the coder of the next slice
 CODERS: dict[str, tuple[Callable[[Tables], Coder], Callable[[Tables, bytes], Coder]]] = {
@@ -71,9 +70,11 @@ class StreamCodec(ABC, Generic[A, W, S]):
     """
 
     entropy: IntegerModel
+    entropy_class: ClassVar[type[IntegerModel]]
 
     def __init__(self, weights: Weights, device: str = "auto") -> None:
         self.weights, self.device = weights, device
+        self.entropy = entropy_model(weights, self.entropy_class)  # type: ignore[arg-type]  # classes can be hashed
 
     @abstractmethod
     def analyse(self, rgb: NDArray[np.uint8], guidance: Guidance = UNGUIDED, progress: Progress | None = None) -> A:
@@ -158,15 +159,9 @@ class StreamCodec(ABC, Generic[A, W, S]):
         return shared
 
 
-def entropy_model(weights: Weights, kind: type[Kind]) -> Kind:
-    """Integer model of `weights`, built once; MissingWeights where the arrays do not fit, or are not those of the
-    manifest."""
-    model: Kind = _entropy_model(weights, kind)  # type: ignore[arg-type, assignment]
-    return model
-
-
 @lru_cache(maxsize=8)
-def _entropy_model(weights: Weights, kind: type[IntegerModel]) -> IntegerModel:
+def entropy_model(weights: Weights, kind: type[IntegerModel]) -> IntegerModel:
+    """Integer model of `weights`; MissingWeights where the arrays do not fit, or are not those of the manifest."""
     name = weights.info.name
     try:
         model = kind(weights.entropy)

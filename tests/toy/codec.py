@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +11,9 @@ from numpy.typing import NDArray
 from gancodec.entropy.coder import OnSymbols
 from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.learned import LearnedCodec
-from gancodec.models.stream import Frame, Levels, NextCoder, checked
+from gancodec.models.stream import Frame, Levels, NextCoder
 from gancodec.tiling import Area, Progress
 from gancodec.types import FloatArray, IntArray, Plane, Planes
-from gancodec.weights import Weights
 from tests.toy.config import CLASS, COARSE, CODEC_TOY, FINE
 from tests.toy.symbols import Symbols, ToyIntegers, per_fine, walk
 
@@ -33,20 +31,12 @@ class Analysis(NamedTuple):
     importance: FloatArray
 
 
-@lru_cache(maxsize=4)
-def _integers(weights: Weights) -> ToyIntegers:
-    return checked(weights, ToyIntegers)
-
-
 class ToyCodec(LearnedCodec[Analysis, Symbols, Symbols]):
     """Encoder and decoder of a toy model."""
 
     id = CODEC_TOY
     entropy: ToyIntegers
-
-    def __init__(self, weights: Weights, device: str = "auto") -> None:
-        super().__init__(weights, device)
-        self.entropy = _integers(weights)
+    entropy_class = ToyIntegers
 
     def analyse(
         self, rgb: NDArray[np.uint8], guidance: Guidance = UNGUIDED, progress: Progress | None = None

@@ -17,10 +17,9 @@ from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.importance import block_levels
 from gancodec.models.learned import LearnedCodec
 from gancodec.models.levels import LEVELS, SUBLEVELS
-from gancodec.models.stream import Frame, Levels, NextCoder, entropy_model
+from gancodec.models.stream import Frame, Levels, NextCoder
 from gancodec.tiling import Area, Progress
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, IntArray, Plane, Planes, per_site
-from gancodec.weights import Weights
 
 TARGET_LIMIT = 1 << 22  # of gained latents in 1/256 steps, beyond what any symbol can reach
 HYPER_LIMIT = 1 << 14  # of hyper-latent symbols
@@ -40,10 +39,7 @@ class TunableCodec(LearnedCodec[Analysis, Target, Symbols]):
 
     id = CODEC_GIC1
     entropy: EntropyModel
-
-    def __init__(self, weights: Weights, device: str = "auto") -> None:
-        super().__init__(weights, device)
-        self.entropy = entropy_model(weights, EntropyModel)
+    entropy_class = EntropyModel
 
     def analyse(
         self, rgb: NDArray[np.uint8], guidance: Guidance = UNGUIDED, progress: Progress | None = None

@@ -60,7 +60,7 @@ class Prediction(NamedTuple):
 
 
 class EntropyModel(IntegerModel):
-    """Gains, network layers and frequency tables, as `training/networks.py` makes them."""
+    """Gains, network layers and frequency tables, as `training.py` makes them."""
 
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         super().__init__(arrays)

@@ -20,7 +20,7 @@ from gancodec.types import BLOCK
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from gancodec.models.gic1.training.networks import Trained
+    from gancodec.models.gic1.training import Trained
     from gancodec.models.recipe import Distance
 
 # D and the perceptual distance together fall 2.8 times as fast with the rate as D alone, for which the levels' lambdas
@@ -85,7 +85,7 @@ class RateDistortion(Objective["Trained"]):
 
     def networks(self, model: str) -> Trained:
         """Model and context network."""
-        from gancodec.models.gic1.training.networks import Trained
+        from gancodec.models.gic1.training import Trained
 
         return Trained(config_as(model, TunableConfig))
 
@@ -97,7 +97,7 @@ class RateDistortion(Objective["Trained"]):
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True) -> Parts:
         import torch
 
-        from gancodec.models.gic1.training.losses import coded_latents, random_levels
+        from gancodec.models.gic1.training import coded_latents, random_levels
         from gancodec.models.losses import box_ms_ssim
 
         kind = x.device.type
@@ -135,7 +135,7 @@ class _Natural(Objective["Trained"]):
 
     def networks(self, model: str) -> Trained:
         """Model with a natural end, context network, discriminator."""
-        from gancodec.models.gic1.training.networks import Trained
+        from gancodec.models.gic1.training import Trained
 
         return Trained(config_as(model, TunableConfig), self.discriminator)
 
@@ -162,7 +162,7 @@ class Adversarial(_Natural):
     ) -> AdversarialParts:
         import torch
 
-        from gancodec.models.gic1.training.losses import (
+        from gancodec.models.gic1.training import (
             as_picture,
             coded_latents,
             draw_origin,
@@ -206,7 +206,7 @@ class Masking(_Natural):
     ) -> MaskingParts:
         import torch
 
-        from gancodec.models.gic1.training.losses import coded_latents
+        from gancodec.models.gic1.training import coded_latents
         from gancodec.models.losses import box_ms_ssim, distortion_weight
 
         kind, model = x.device.type, net.model

@@ -16,12 +16,11 @@ from gancodec.container.spec import CODEC_WU2019
 from gancodec.entropy.coder import Ints, OnSymbols
 from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.learned import LearnedCodec
-from gancodec.models.stream import Frame, Levels, NextCoder, entropy_model
+from gancodec.models.stream import Frame, Levels, NextCoder
 from gancodec.models.wu2019.config import STRIDE
 from gancodec.models.wu2019.symbols import PlaneModel, Symbols, walk
 from gancodec.tiling import Area, Progress
 from gancodec.types import BLOCK, FloatArray, IntArray, Plane, Planes
-from gancodec.weights import Weights
 
 TRIM = 512  # steps of a trim that mask one more channel everywhere
 SITES = BLOCK // STRIDE  # along the side of a block
@@ -40,10 +39,7 @@ class Wu2019Codec(LearnedCodec[Analysis, Symbols, Symbols]):
 
     id = CODEC_WU2019
     entropy: PlaneModel
-
-    def __init__(self, weights: Weights, device: str = "auto") -> None:
-        super().__init__(weights, device)
-        self.entropy = entropy_model(weights, PlaneModel)
+    entropy_class = PlaneModel
 
     def analyse(
         self, rgb: NDArray[np.uint8], guidance: Guidance = UNGUIDED, progress: Progress | None = None

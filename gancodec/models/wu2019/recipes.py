@@ -1,11 +1,79 @@
-"""The recipes of wu2019 and of the source paper's ablations."""
+"""The training of wu2019: the source paper's eqs. 5 to 7, and the recipes of its ablations. No torch is imported
+before a loss is asked for.
+
+There is no rate in its loss: what a picture costs is decided by n, drawn for each batch, and by what eqs. 3 and 4
+leave of omega.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from gancodec.models.recipe import Recipe
-from gancodec.models.wu2019.objective import Paper
+from gancodec.models.recipe import Objective, Recipe
+from gancodec.models.registry import config_as
+from gancodec.models.wu2019.config import Wu2019Config
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gancodec.models.recipe import Distance
+    from gancodec.models.wu2019.training import Wu2019Trained
+
+STATISTICS_UNTIL = 0.5  # of the run, when the rate falls
+
+
+class Wu2019Parts(NamedTuple):
+    """The scalar to minimise and its parts.
+
+    loss : generator's and discriminator's together; mse : in 8-bit units; adversarial : eq. 5's second term, as the
+    generator has it; discriminator : what the discriminator minimises; on : share of omega that eq. 3 leaves on; n :
+    what was drawn.
+    """
+
+    loss: Tensor
+    mse: Tensor
+    adversarial: Tensor
+    discriminator: Tensor
+    on: Tensor
+    n: Tensor
+
+
+@dataclass(frozen=True)
+class Paper(Objective["Wu2019Trained"]):
+    """Eq. 7.
+
+    kappa : weight of the MSE of eq. 6, in 8-bit units; eta : weight of the adversarial loss, 0 for a run without
+    discriminator; n_range : what n is drawn from, anew for each batch, both ends alike for a model that is not tunable.
+    """
+
+    kappa: float = 16.0
+    eta: float = 1.0
+    n_range: tuple[float, float] = (-2.0, 2.0)
+
+    def networks(self, model: str) -> Wu2019Trained:
+        """Model and, with eta, discriminator."""
+        from gancodec.models.wu2019.training import Wu2019Trained
+
+        return Wu2019Trained(config_as(model, Wu2019Config), adversarial=bool(self.eta))
+
+    def losses(
+        self, net: Wu2019Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
+    ) -> Wu2019Parts:
+        import torch
+
+        from gancodec.models.wu2019.training import hold_statistics, play
+
+        kind = x.device.type
+        hold_statistics(net.model, progress >= STATISTICS_UNTIL)
+        low, high = self.n_range
+        n = low + (high - low) * torch.rand(()).item()
+        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+            decoded, matrix = net.model(x, n)
+            fooled, judged = play(net, decoded, x)
+        squared = (decoded - x).square().mean() * 255**2
+        loss = self.kappa * squared + self.eta * (fooled + judged)
+        return Wu2019Parts(loss, squared, fooled, judged, matrix.mean(), torch.tensor(n))
 
 
 def _wu2019() -> Recipe:

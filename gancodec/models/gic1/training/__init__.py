@@ -1,1 +1,0 @@
-"""How gic1 is trained, and frozen into integers."""
