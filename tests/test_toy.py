@@ -5,8 +5,10 @@ The toy (`tests.toy`) has two grids of latents of different strides and a map of
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import math
 import os
 import pkgutil
 import shutil
@@ -39,8 +41,11 @@ from gancodec.codec import (
 )
 from gancodec.codec.api import codec_of
 from gancodec.container import Container, Header, Tiles, spec
+from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
+from gancodec.metrics import psnr
 from gancodec.models import stream
+from gancodec.models.guidance import UNGUIDED
 from gancodec.models.inference import Graph, build
 from gancodec.models.registry import MODELS
 from gancodec.models.stream import Frame
@@ -59,7 +64,7 @@ from tests.toy.config import CLASS, COARSE, CODEC_TOY, FINE, TOY_TINY
 from tests.toy.entries import ENTRIES
 from tests.toy.inference import ToyNetwork
 from tests.toy.network import ToyModel
-from tests.toy.symbols import Symbols
+from tests.toy.symbols import Symbols, ToyIntegers, toy_arrays
 from tests.toy.training import ToyTrained
 
 TOY, OTHER, SIDE = TOY_TINY.name, "gic1-tiny", 256
@@ -291,6 +296,18 @@ def test_n_and_trims_take_channels() -> None:
     for trim in (1, 100, TRIM):
         lost = TOY_TINY.fine - toy.wanted_of(analysis, levels, trim=trim).depth
         assert lost.mean() == pytest.approx(trim / TRIM, abs=0.03)
+
+
+def test_tables_are_fitted_to_what_is_coded() -> None:
+    """With those that have seen no picture a file would be larger."""
+    toy = codec()
+    symbols = toy.symbols(container.read(encoded(picture(HEIGHT, WIDTH, 9), n=-1.0)))
+    bits = []
+    for tables in (toy.entropy.tables, ToyIntegers(toy_arrays(TOY_TINY)).tables):
+        coder = RangeWriter(tables)
+        toy.walk(lambda coder=coder: coder, Frame(Geometry(WIDTH, HEIGHT)), symbols)  # type: ignore[misc]
+        bits.append(len(coder.finish()))
+    assert bits[0] < 0.95 * bits[1]
 
 
 def test_regions_of_interest_get_more(photo: Path, tmp_path: Path, run: Run) -> None:
@@ -667,14 +684,16 @@ def test_training_resumes_and_exports(data: Path, tmp_path: Path, run: Run, monk
     trained = [k for k in unbroken if k.startswith("net.") and not torch.equal(unbroken[k], halfway[k])]
     assert len(trained) == len([k for k in unbroken if k.startswith("net.")]), "every parameter moves"
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    validated = {line["validation_n"]: line["bpp"] for line in log}
-    assert list(validated) == [2.0, 0.0, -2.0]
-    assert validated[2.0] < validated[-2.0]
+    assert [line["validation_n"] for line in log] == [2.0, 0.0, -2.0]
+    assert log[0]["bpp"] < log[-1]["bpp"]
     place = tmp_path / "weights"
     export = ("train", "export", TOY, tmp_path / "whole" / LAST, "--data", data, "--weights", place)
     sound(run(*export, "--description", "five steps", "--pictures", "4"))
     monkeypatch.setenv(weights.ENVIRONMENT, str(place))
     assert weights.find(None).description == "five steps"
+    measured = json.loads((place / "manifest.json").read_text())["models"][TOY]["held_out"]
+    for line in log:  # of the same networks, whatever the tables
+        assert line["psnr"] == pytest.approx(measured[f"n={line['validation_n']:g}"]["psnr"], abs=1e-4)
     assert weights.find(None).sha256 != toy_weights().info.sha256
     coded, back = tmp_path / "new.gic", tmp_path / "new.png"
     Image.fromarray(picture(100, 130, 77)).save(tmp_path / "new-in.png")
@@ -704,6 +723,24 @@ def test_tune_curve(folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.
     assert record["calibration"].items() <= weights.find(TOY).calibration.items()
     assert weights.find(TOY).calibration != toy_weights().info.calibration
     assert weights.find(OTHER).calibration == tiny_weights().info.calibration
+    drafts = [codec().prepare(picture(96, 128, seed), UNGUIDED, EncodeOptions()) for seed in range(2)]
+    for n in (-2, 0, 2):  # the search for what both have on average starts there
+        sizes = [len(draft.at(n).streams[0][0]) for draft in drafts]
+        assert drafts[0].start(round(np.sqrt(np.prod(sizes)))).guess == pytest.approx(n, abs=0.3)
+
+
+def test_eval(tmp_path: Path, run: Run) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    Image.fromarray(picture(96, 128)).save(source / "0.png")
+    asked = ("--codecs", f"{TOY},{OTHER}", "--bpp", "0.2", "--jobs", "1", "--no-speed")
+    sound(run("eval", source, "--out", out, *asked))
+    with (out / "results.csv").open(encoding="utf-8", newline="") as lines:
+        rows = {row["codec"]: row for row in csv.DictReader(lines)}
+    assert set(rows) == {TOY, OTHER}
+    assert 0.99 * 0.2 <= float(rows[TOY]["bpp"]) <= 0.2
+    made = decode_bytes(encoded(picture(96, 128), size=math.floor(0.2 * 96 * 128 / 8))).rgb
+    assert float(rows[TOY]["psnr"]) == pytest.approx(psnr(made, picture(96, 128)), abs=0.01)
 
 
 # --- beside another codec
