@@ -16,7 +16,7 @@ import pytest
 
 from gancodec import container, imageio
 from gancodec.cli import decode
-from gancodec.codec import EncodeOptions, options
+from gancodec.codec import EncodeOptions
 from gancodec.container import spec
 from gancodec.errors import CorruptFile
 from gancodec.models.stream import CODERS
@@ -253,7 +253,7 @@ def test_names_are_names(name: str, tmp_path: Path, run: Run) -> None:
 
 
 def test_options_name_the_coders_there_are() -> None:
-    assert options.ENTROPY_CODERS == tuple(CODERS)
+    assert tuple(spec.ENTROPY_CODERS) == tuple(CODERS)
     assert EncodeOptions().entropy in CODERS
 
 

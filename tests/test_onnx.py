@@ -128,8 +128,9 @@ def test_a_file_decodes_to_the_same_picture(
     expected = decode_bytes(data, DecodeOptions(device="cpu", realism=0.0)).rgb
     run, calls = runner(shipped[1]["generator"]), []
 
-    def generate(latent: torch.Tensor, level: torch.Tensor, origin: tuple[int, int]) -> torch.Tensor:
-        assert origin == (0, 0), "one tile"
+    def generate(planes: tuple[torch.Tensor, ...], place: tuple[int, int]) -> torch.Tensor:
+        latent, level = planes
+        assert place == (0, 0), "one tile"
         calls.append(latent.shape)
         return torch.from_numpy(run(latent.numpy(), level.numpy())[0])
 

@@ -90,9 +90,9 @@ def digest(data: bytes) -> dict[str, str]:
     from gancodec.models.gic1 import symbols as gic1
 
     symbols = read_symbols(data)
-    assert isinstance(symbols, gic1.Symbols)
+    dequantised = symbols.dequantised16 if isinstance(symbols, gic1.Symbols) else symbols.grids[-1].values
     whole = b"".join(np.ascontiguousarray(grid.values, "<i4").tobytes() for grid in symbols.grids)
-    latents = np.ascontiguousarray(symbols.dequantised16, "<i4").tobytes()
+    latents = np.ascontiguousarray(dequantised, "<i4").tobytes()
     return {"symbols": hashlib.sha256(whole).hexdigest(), "latents": hashlib.sha256(latents).hexdigest()}
 
 

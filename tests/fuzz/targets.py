@@ -22,7 +22,7 @@ from PIL import Image
 
 from gancodec import container, imageio, weights
 from gancodec.codec import decode_bytes, encode_picture, read_symbols, verify_bytes
-from gancodec.codec.api import codec_of, encode
+from gancodec.codec.api import codec_of
 from gancodec.container import Header, Tiles, spec
 from gancodec.container.header import varint
 from gancodec.entropy.coder import Coder
@@ -325,9 +325,10 @@ def _small(format: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _split_image() -> bytes:
-    from gancodec.models.split.codec import take_apart
+    from gancodec.models.split import image
+    from gancodec.models.split.layers import take_apart
 
-    return encode(take_apart(_plain(), np.ones((1, 1), np.bool_), 2), None, None)
+    return image.encode(take_apart(_plain(), np.ones((1, 1), np.bool_), 2), None, None)
 
 
 def _mode(data: bytes) -> tuple[int, bytes]:
