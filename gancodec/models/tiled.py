@@ -105,8 +105,8 @@ class Reader(Generic[A, W, S]):
         places = [place for place in self.places if place.area.common(area)]
         for place in places:
             if place.area not in self._planes:
-                symbols = self._symbols.pop(place.area, None) or self._read(place)
-                self._planes[place.area] = self.codec.planes(symbols, self.frame(place))
+                read = self._symbols.pop(place.area) if place.area in self._symbols else self._read(place)
+                self._planes[place.area] = self.codec.planes(read, self.frame(place))
         return joined(area, [place.area for place in places], [self._planes[place.area] for place in places])
 
     def _read(self, place: Place) -> S:

@@ -27,12 +27,15 @@ class Networks(nn.Module):
         Whose symbols the tables are fitted to.
     stretched : bool
         Is n stretched until its rates are as documented?
+    default_realism : float or None
+        What a model with two ends is decoded with; None for one without.
     """
 
     model: nn.Module
     held_at_zero: tuple[str, ...]
     coders: ClassVar[tuple[str, ...]]
     stretched: ClassVar[bool]
+    default_realism: float | None = None
 
     @abstractmethod
     def integers(self) -> Arrays:

@@ -87,12 +87,12 @@ def freeze(
         raise UsageError(f"{config.name} is released with other integers: its files would be lost; give a new name")
     network = network_arrays(net.model, network_of(config.name).elsewhere)
     calibration = {"logit_offset": 0.0, "logit_slope": 1.0, "log_bpp_at_0": math.log(0.15), "log_bpp_slope": -0.5}
-    codec = _codec(config, entropy, network, calibration)
+    codec = _codec(net, config, entropy, network, calibration)
     analyses = [codec.analyse(p) for p in pictures]
     entropy = released or entropy | _fitted_tables(net, codec, pictures, analyses)
-    codec = _codec(config, entropy, network, calibration)
+    codec = _codec(net, config, entropy, network, calibration)
     calibration = _calibrate(codec, analyses, pictures, net.stretched)
-    return _codec(config, entropy, network, calibration).weights
+    return _codec(net, config, entropy, network, calibration).weights
 
 
 AnyCodec = LearnedCodec[Any, Any, Any]
@@ -112,9 +112,9 @@ def _fitted_tables(
     return net.tables(coder.histograms)
 
 
-def _codec(config: Config, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> AnyCodec:
-    realism = 1.0 if any(name.startswith("natural.") for name in network) else None
-    info = ModelInfo(config.id, config.name, "", entropy_hash(entropy), True, True, "", calibration, Path(), realism)
+def _codec(net: Networks, config: Config, entropy: Arrays, network: Arrays, calibration: dict[str, float]) -> AnyCodec:
+    known = (True, True, "", calibration, Path(), net.default_realism)
+    info = ModelInfo(config.id, config.name, "", entropy_hash(entropy), *known)
     return codec_of(Weights(info, entropy, network), "cpu")
 
 

@@ -33,6 +33,7 @@ class Trained(Networks):
         """`discriminator` has channels in its first layers, and with it there is a natural end."""
         super().__init__()
         self.model = TunableModel(config, natural=discriminator is not None)
+        self.default_realism = None if discriminator is None else 1.0
         self.context = ContextNetwork(config)
         self.discriminator = None if discriminator is None else Discriminator(config.latent_channels, discriminator)
 
