@@ -110,7 +110,7 @@ class GicImageFile(ImageFile.ImageFile):
         """Size of the picture that `options` ask for; ValueError for a region outside of it."""
         if options is None:
             return self._whole
-        from gancodec.codec.view import view_of
+        from gancodec.codec.api import view_of
         from gancodec.types import Geometry
 
         try:

@@ -34,8 +34,7 @@ from gancodec.models.gic1.training import (
 from gancodec.models.layers import TextureNoise, fixed_noise
 from gancodec.models.registry import MODELS
 from gancodec.train.command import main
-from gancodec.train.export import entropy_arrays
-from gancodec.train.freeze import export_checkpoint
+from gancodec.train.freeze import entropy_arrays, export_checkpoint
 from gancodec.train.loop import LAST, Job, train
 from gancodec.train.perceptual import load
 from gancodec.train.plot import read_log

@@ -25,7 +25,7 @@ from gancodec.codec import (
     read_symbols,
     verify_bytes,
 )
-from gancodec.codec.view import REDUCTIONS
+from gancodec.codec.api import REDUCTIONS
 from gancodec.container import Container, Tiles, spec
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 from gancodec.models import stream, tiled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,15 +14,14 @@ from numpy.typing import NDArray
 from gancodec import container
 from gancodec.codec import rate
 from gancodec.codec.options import STRIPPABLE, completed, target_size
-from gancodec.codec.view import view_of
 from gancodec.container import MAX_PIXELS, Container, Header, Streams
-from gancodec.errors import TargetMissed, UnsupportedFile
+from gancodec.errors import TargetMissed, UnsupportedFile, UsageError
 from gancodec.models import registry
 from gancodec.models.codec import Allocation, Codec, Coded, Symbols, geometry_of, realism_of
 from gancodec.models.learned import LearnedCodec
-from gancodec.options import DecodeOptions, EncodeOptions
-from gancodec.tiling import Progress, View
-from gancodec.types import Picture
+from gancodec.options import Box, DecodeOptions, EncodeOptions, check_box
+from gancodec.tiling import Area, Progress, View
+from gancodec.types import Geometry, Picture
 from gancodec.weights import ModelInfo, Weights, find, get
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gancodec.models.guidance import Guidance
 
 EMPTY: Streams = ((b"",),)
+REDUCTIONS = (1, 2, 4, 8)  # pixels a side that may become one
 
 
 class Encoded(NamedTuple):
@@ -174,6 +175,24 @@ def _picture(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str
         # modulo 256, as the differences were
         alpha = view.taken_from(np.cumsum(differences[: view.touched.bottom], axis=0, dtype=np.uint8))
     return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
+
+
+def view_of(options: DecodeOptions, geometry: Geometry) -> View:
+    """What of a picture `options` ask for; UsageError for a region outside of it, and for other scales."""
+    if not isinstance(options.reduce, Integral) or isinstance(options.reduce, bool) or options.reduce not in REDUCTIONS:
+        raise UsageError(f"reduced by {options.reduce}: choose {', '.join(map(str, REDUCTIONS))}")
+    if options.region is None:
+        return View.whole(geometry, int(options.reduce))
+    if not isinstance(options.region, tuple) or len(options.region) not in (4, 5):
+        raise UsageError("a region is (left, top, width, height)")
+    box = Box(*options.region)
+    check_box(box)
+    left, top, width, height = (int(v) for v in box[:4])
+    wanted = Area(top, top + height, left, left + width)
+    area = View.whole(geometry).area.common(wanted)
+    if area is None:
+        raise UsageError(f"region {box} lies outside of the picture, which is {geometry.width}x{geometry.height}")
+    return View(area, int(options.reduce))
 
 
 def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Progress | None = None) -> Picture:

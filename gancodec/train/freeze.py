@@ -1,9 +1,11 @@
-"""From a trained network to a finished model: fit the frequency tables on coded symbols, calibrate n, measure real
-files."""
+"""The only door from a checkpoint to `weights/`: fits the frequency tables on coded symbols, calibrates n, measures
+real files, writes safetensors and manifest."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from gancodec import container
 from gancodec.codec.api import codec_of, decode_with, encode_with
 from gancodec.entropy.tables import Arrays, entropy_hash
-from gancodec.errors import UsageError
+from gancodec.errors import GicError, UsageError
 from gancodec.metrics import ms_ssim, psnr
 from gancodec.models import tiled
 from gancodec.models.config import Config
@@ -27,7 +31,6 @@ from gancodec.models.stream import Frame
 from gancodec.models.training import Networks
 from gancodec.options import EncodeOptions
 from gancodec.train.data import Crops
-from gancodec.train.export import entropy_arrays, network_arrays, write_weights
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import checkpoint_meta, load_ema
 from gancodec.types import IntArray, Picture
@@ -146,8 +149,43 @@ def _calibrate(
 
 
 def install(weights: Weights, config: Config, folder: Path, card: dict[str, Any]) -> Path:
-    """Write frozen weights and their manifest entry into `folder`."""
-    return write_weights(folder, config, weights.entropy, weights.network, weights.info.calibration, card)
+    """Write `<name>.safetensors` and the model's entry in manifest.json (provenance and figures from `card`)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{config.name}.safetensors"
+    parts = {"entropy": weights.entropy, "network": weights.network}
+    save_file(
+        {f"{part}.{k}": np.ascontiguousarray(v) for part, arrays in parts.items() for k, v in arrays.items()}, path
+    )
+    path.chmod(0o644)  # safetensors makes files that only their owner may read
+    manifest_path = folder / "manifest.json"
+    manifest: dict[str, Any] = {"default": config.name, "models": {}}
+    if manifest_path.exists():
+        manifest = json.loads(manifest_path.read_text())
+    manifest["models"][config.name] = {
+        "id": config.id,
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "entropy_hash": entropy_hash(weights.entropy).hex(),
+        "calibration": weights.info.calibration,
+        **card,
+    }
+    manifest_path.write_text(json.dumps(manifest, indent=2) + "\n")
+    return path
+
+
+def network_arrays(model: nn.Module, elsewhere: tuple[str, ...]) -> Arrays:
+    """A model as float16 arrays, without those whose names begin as `elsewhere` says: they live among the integers.
+    GicError for an overflow."""
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith(elsewhere)}
+    floats = {k: v.detach().to(torch.float16) for k, v in state.items() if v.is_floating_point()}
+    if broken := [k for k, v in floats.items() if not v.isfinite().all()]:
+        raise GicError(f"{broken[0]}: not finite as float16")
+    return {k: v.contiguous().numpy() for k, v in floats.items()}
+
+
+def entropy_arrays(path: Path) -> Arrays:
+    """Integer arrays of a weights file."""
+    return {k.removeprefix("entropy."): v for k, v in load_file(path).items() if k.startswith("entropy.")}
 
 
 def measure(weights: Weights, pictures: Sequence[NDArray[np.uint8]], realism: float = 0.0, **options: Any) -> Measured:
