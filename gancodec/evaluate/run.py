@@ -54,6 +54,11 @@ class Outcome:
     sets: dict[tuple[str, str, float], dict[str, float]] = field(default_factory=dict)
     speed: dict[str, speed.Figures] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> list[Row]:
+        """Pictures that could not be read, and files that could not be made."""
+        return [*self.broken, *(row for row in self.rows if row.reached == "error")]
+
 
 def names_of(plan: Plan) -> list[str]:
     """Column name of every codec; raises as `codecs.get` does."""

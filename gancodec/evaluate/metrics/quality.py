@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gancodec import metrics
 from gancodec.errors import MissingExtra
 from gancodec.evaluate.metrics import backbones
+from gancodec.evaluate.table import Column
 from gancodec.saliency import saliency_map
 
 Pixels = NDArray[np.uint8]
@@ -26,31 +27,21 @@ LPIPS_FILES = {
 }
 
 
-class Column(NamedTuple):
-    """A metric as a column: which way is better, decimals to show, and what it is."""
-
-    name: str
-    label: str
-    better: str
-    digits: int
-    hint: str
-
-
 COLUMNS = (
-    Column("psnr", "PSNR dB", "higher", 2, "peak signal-to-noise ratio over RGB"),
-    Column("ms-ssim", "MS-SSIM", "higher", 4, "multi-scale SSIM, mean over R, G and B (pytorch-msssim)"),
-    Column("ms-ssim-db", "MS-SSIM dB", "higher", 2, "-10 log10(1 - MS-SSIM)"),
-    Column("ssim", "SSIM", "higher", 4, "single-scale SSIM, mean over R, G and B (pytorch-msssim)"),
-    Column("psnr-saliency", "PSNR sal. dB", "higher", 2, "PSNR with the squared error weighted by saliency"),
-    Column("ms-ssim-saliency", "MS-SSIM sal.", "higher", 4, "MS-SSIM with its maps weighted by saliency"),
-    Column("lpips-squeeze", "LPIPS squeeze", "lower", 4, "LPIPS v0.1, SqueezeNet 1.1"),
-    Column("lpips-alex", "LPIPS alex", "lower", 4, "LPIPS v0.1, AlexNet"),
-    Column("lpips-vgg", "LPIPS vgg", "lower", 4, "LPIPS v0.1, VGG-16"),
-    Column("dists-vgg16", "DISTS", "lower", 4, "DISTS, VGG-16"),
+    Column("psnr", "PSNR dB", "peak signal-to-noise ratio over RGB", 2, "higher"),
+    Column("ms-ssim", "MS-SSIM", "multi-scale SSIM, mean over R, G and B (pytorch-msssim)", 4, "higher"),
+    Column("ms-ssim-db", "MS-SSIM dB", "-10 log10(1 - MS-SSIM)", 2, "higher"),
+    Column("ssim", "SSIM", "single-scale SSIM, mean over R, G and B (pytorch-msssim)", 4, "higher"),
+    Column("psnr-saliency", "PSNR sal. dB", "PSNR with the squared error weighted by saliency", 2, "higher"),
+    Column("ms-ssim-saliency", "MS-SSIM sal.", "MS-SSIM with its maps weighted by saliency", 4, "higher"),
+    Column("lpips-squeeze", "LPIPS squeeze", "LPIPS v0.1, SqueezeNet 1.1", 4, "lower"),
+    Column("lpips-alex", "LPIPS alex", "LPIPS v0.1, AlexNet", 4, "lower"),
+    Column("lpips-vgg", "LPIPS vgg", "LPIPS v0.1, VGG-16", 4, "lower"),
+    Column("dists-vgg16", "DISTS", "DISTS, VGG-16", 4, "lower"),
 )
 FACTS = (
-    Column("ratio", "ratio", "higher", 1, "compression ratio: bytes of the raw 24-bit pixels over bytes of the file"),
-    Column("hq-ratio", "HQ area", "", 3, "share of the picture's blocks that get more bits than the average block"),
+    Column("ratio", "ratio", "compression ratio: bytes of the raw 24-bit pixels over bytes of the file", 1, "higher"),
+    Column("hq-ratio", "HQ area", "share of the picture's blocks that get more bits than the average block", 3),
 )
 
 
@@ -82,7 +73,7 @@ class Meter:
         for net, files in LPIPS_FILES.items():
             self._add(f"lpips-{net}", [backbones.find(folder, f) for f in files], files, net)
         self._add("dists-vgg16", [backbones.find(folder, backbones.VGG)], (backbones.VGG,), "")
-        plain = [c.name for c in COLUMNS if not c.name.startswith(("lpips", "dists"))]
+        plain = [column.name for column in COLUMNS if not column.name.startswith(("lpips", "dists"))]
         self.columns = (*plain, *self._perceptual)
 
     def _add(self, column: str, found: list[Path | None], files: tuple[str, ...], net: str) -> None:

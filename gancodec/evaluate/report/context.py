@@ -117,8 +117,7 @@ class Context:
             "speed": self.outcome.speed,
             "failures": [
                 {"picture": r.picture, "codec": r.codec, "asked": r.asked, "error": r.error}
-                for r in (*self.outcome.broken, *self.outcome.rows)
-                if r.reached == "error"
+                for r in self.outcome.failed
             ],
         }
 

@@ -11,31 +11,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from gancodec.errors import MissingExtra
+from gancodec.evaluate.table import Cell, Column, Table, text_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
-
-DASH = "–"
-Cell = str | float | int | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """Head of a column: key in the rows, label, what it is, decimals, and which way is better."""
-
-    key: str
-    label: str
-    hint: str = ""
-    digits: int | None = None
-    better: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns, and rows as cells by column key."""
-
-    columns: tuple[Column, ...] = ()
-    rows: tuple[dict[str, Cell], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,23 +72,11 @@ class Report:
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     summary: Table
-    targets: Table
     speed: Table
     bd_rate: Table
     plots: tuple[Plot, ...]
     samples: tuple[Sample, ...]
     failures: Table
-
-
-def text_of(value: Cell, column: Column) -> str:
-    """A cell as text: numbers with the column's decimals, a dash for what is absent."""
-    if value is None:
-        return DASH
-    if isinstance(value, float) and math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if isinstance(value, float):
-        return f"{value:.{4 if column.digits is None else column.digits}f}"
-    return str(value)
 
 
 def sort_value(value: Cell) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gancodec.evaluate.report.page import Table
+    from gancodec.evaluate.table import Table
 
 # Okabe and Ito's colours, which stay apart for the colour blind; black is ours.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
