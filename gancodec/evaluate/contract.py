@@ -7,12 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gancodec.evaluate.match import match
-
-Pixels = NDArray[np.uint8]
+from gancodec.types import Pixels
 
 
 class Coded(NamedTuple):

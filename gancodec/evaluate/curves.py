@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.evaluate.metrics.quality import decibel
 from gancodec.evaluate.rows import RATE, SETTING, Point, Row
 
@@ -181,10 +181,7 @@ def bd_rate(anchor: Curve, test: Curve, metric: str) -> Delta:
     low, high = max(quality_a[0], quality_b[0]), min(quality_a[-1], quality_b[-1])
     if low >= high:
         return Delta(*names, None, why="the curves share no range of quality")
-    try:
-        import bjontegaard
-    except ImportError as error:
-        raise MissingExtra("BD-rate", "eval") from error
+    bjontegaard = optional("bjontegaard", "BD-rate", "eval")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the overlap is small: it is shown
         value = bjontegaard.bd_rate(

@@ -17,10 +17,11 @@ from gancodec.codec import read_allocation
 from gancodec.container import MAX_PIXELS
 from gancodec.errors import GicError
 from gancodec.evaluate import codecs
-from gancodec.evaluate.contract import Codec, Coded, Pixels, Session
+from gancodec.evaluate.contract import Codec, Coded, Session
 from gancodec.evaluate.metrics.quality import Meter
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.rows import RATE, Point, Row, key_of
+from gancodec.types import Pixels
 
 WARM_UP = 128  # side in pixels of what a codec runs on first, so that loading weights is not timed
 

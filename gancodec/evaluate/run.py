@@ -19,7 +19,7 @@ from gancodec import imageio
 from gancodec.errors import GicError, UnreadablePicture
 from gancodec.evaluate import codecs, speed
 from gancodec.evaluate.job import Job, Plan, Source, keys, meter_of, run, warm
-from gancodec.evaluate.metrics import groups
+from gancodec.evaluate.metrics import distribution
 from gancodec.evaluate.rows import Log, Row, key_of
 from gancodec.workers import Dead, Pool, share
 
@@ -95,7 +95,7 @@ def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: 
     for name, realism in plan.codecs:
         warm(name, plan.device, realism)  # what is not there, or cannot do this, is said before any work
     meter_of(plan.backbones, plan.saliency).load()
-    groups.load(plan.backbones)
+    distribution.load(plan.backbones)
     plan.folder.mkdir(parents=True, exist_ok=True)
     sources, broken = sources_of(paths, plan)
     if not sources:
@@ -164,13 +164,13 @@ def _sets(
             mine = [r for r in outcome.rows if r.codec == codec.name and r.point == point and r.measured]
             if len(mine) < len(outcome.sources):
                 continue  # figures of a part of the set cannot be compared with those of the whole
-            key = key_of(sorted(r.key for r in mine), groups.fingerprint(plan.backbones))
+            key = key_of(sorted(r.key for r in mine), distribution.fingerprint(plan.backbones))
             order[(codec.name, point.kind, point.value)] = key
             if log.figures(key) is None:
                 pairs = [(paths[r.picture], str(plan.folder / r.file)) for r in mine]
                 work.append((key, plan, name, realism, pairs))
-    progress.stage("sets of patches", len(work) if groups.fingerprint(plan.backbones) else 0)
-    if groups.fingerprint(plan.backbones):
+    progress.stage("sets of patches", len(work) if distribution.fingerprint(plan.backbones) else 0)
+    if distribution.fingerprint(plan.backbones):
         for key, figures in _results(pool, _set_figures, work):
             log.add([{"key": key, "figures": figures}])
             progress.step()
@@ -183,7 +183,7 @@ def _set_figures(
 ) -> tuple[str, dict[str, float]]:
     """In a worker: figures of a set of (original, coded file) paths; with `key` back."""
     codec = codecs.get(name, plan.device, realism)
-    return key, groups.measure(plan.backbones, pairs, codec.decode, plan.max_pixels)
+    return key, distribution.measure(plan.backbones, pairs, codec.decode, plan.max_pixels)
 
 
 def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.Figures]:

@@ -18,7 +18,6 @@ pt_inception-2015-12-05-...pth  torch-fidelity's Inception v3                fid
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancodec.errors import GicError, MissingExtra
+from gancodec.errors import GicError, optional
 from gancodec.features import Convolve, alex, lpips_range, squeeze, vgg16
 
 SQUEEZE_LPIPS = "lpips_squeeze.safetensors"
@@ -93,9 +92,7 @@ def require(module: str, what: str) -> Any:
     """Import a module of torchmetrics. MissingExtra where it is not installed, GicError where it cannot start (as
     with a torchvision built for another torch)."""
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtra(what, "eval") from error
+        return optional(module, what, "eval")
     except RuntimeError as error:
         raise GicError(f"{what}: {module} cannot be imported: {str(error).splitlines()[0]}") from error
 

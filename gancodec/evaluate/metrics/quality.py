@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gancodec import metrics
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.evaluate.metrics import backbones
 from gancodec.evaluate.table import Column
 from gancodec.saliency import saliency_map
+from gancodec.types import Pixels
 
-Pixels = NDArray[np.uint8]
 SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # pixels: the least that the window, and five scales of it, need
 LPIPS_SIDE = 32
 LPIPS_FILES = {
@@ -141,22 +138,14 @@ def ms_ssim(a: Pixels, b: Pixels) -> float | None:
     """MS-SSIM by pytorch-msssim; None for pictures with a side under 161 pixels, which have no five scales."""
     if min(a.shape[:2]) < MS_SSIM_SIDE:
         return None
-    return float(_msssim().ms_ssim(_unit(a), _unit(b), data_range=1.0))
+    return float(optional("pytorch_msssim", "MS-SSIM", "eval").ms_ssim(_unit(a), _unit(b), data_range=1.0))
 
 
 def ssim(a: Pixels, b: Pixels) -> float | None:
     """SSIM by pytorch-msssim; None for pictures with a side under 11 pixels."""
     if min(a.shape[:2]) < SSIM_SIDE:
         return None
-    return float(_msssim().ssim(_unit(a), _unit(b), data_range=1.0))
-
-
-def _msssim() -> Any:
-    try:
-        import pytorch_msssim
-    except ImportError as error:
-        raise MissingExtra("MS-SSIM", "eval") from error
-    return pytorch_msssim
+    return float(optional("pytorch_msssim", "MS-SSIM", "eval").ssim(_unit(a), _unit(b), data_range=1.0))
 
 
 def decibel(similarity: float) -> float:

@@ -17,7 +17,7 @@ from gancodec.errors import MissingExtra
 from gancodec.evaluate import codecs
 from gancodec.evaluate.curves import Curve, Delta, Mean, bd_rate, best, means
 from gancodec.evaluate.job import meter_of
-from gancodec.evaluate.metrics import groups
+from gancodec.evaluate.metrics import distribution
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.peers import PEERS
 from gancodec.evaluate.run import Outcome
@@ -74,7 +74,7 @@ class Context:
                 f"{', '.join(sorted(coarse))}: the encoder's steps are coarser than 2 %; such files are the nearest, "
                 "some larger and some smaller than asked ('off' is the largest distance)."
             )
-        if groups.fingerprint(plan.backbones):
+        if distribution.fingerprint(plan.backbones):
             lines.append(
                 "FID and KID are over patches of the pictures at hand, on the network in the column's name; "
                 "they cannot be compared with figures of another network or another set."
@@ -99,7 +99,7 @@ class Context:
             elif name in PEERS:
                 found.append((codec.name, codec.fingerprint))
         found += sorted(meter_of(plan.backbones, plan.saliency).used.items())
-        if patches := groups.fingerprint(plan.backbones):
+        if patches := distribution.fingerprint(plan.backbones):
             found.append(("FID and KID", patches))
         found.append(("saliency", f"{plan.saliency}: weights of psnr-saliency and ms-ssim-saliency"))
         return [*found, ("pictures", str(len(self.outcome.sources))), ("machine", machine())]

@@ -23,6 +23,7 @@ from gancodec.evaluate.report.page import Plot, Rate, Report, Sample, Shown, ren
 from gancodec.evaluate.rows import RATE, SETTING, Row, write_csv
 from gancodec.evaluate.table import Table
 from gancodec.saliency import saliency_map
+from gancodec.types import Pixels
 
 Drawn = dict[str, tuple[str, str, bytes]]  # file name: title, SVG, PNG
 
@@ -134,7 +135,7 @@ def markdown(report: Report, plots: Sequence[str]) -> str:
     return text + f"\n\n## How this was made\n\n| what | version |\n|---|---|\n{facts}"
 
 
-def _uri(pixels: maps.Pixels) -> str:
+def _uri(pixels: Pixels) -> str:
     """Lossless, so that the page shows what was decoded."""
     return "data:image/webp;base64," + base64.b64encode(maps.encoded(pixels, "WEBP")).decode()
 

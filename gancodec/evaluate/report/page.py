@@ -8,13 +8,10 @@ import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.evaluate.table import Cell, Column, Table, text_of
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def sort_value(value: Cell) -> str:
 
 def render(report: Report) -> str:
     """The page. Raises MissingExtra without Jinja."""
-    page = _template().render(
+    page: str = _template().render(
         report=report,
         plots=[(plot.title, apart(plot.svg, f"p{i}-")) for i, plot in enumerate(report.plots)],
         samples=_as_script([asdict(sample) for sample in report.samples]),
@@ -99,13 +96,10 @@ def render(report: Report) -> str:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise MissingExtra("the HTML report", "eval") from error
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset("report.html.j2"))
+def _template() -> Any:
+    jinja = optional("jinja2", "the HTML report", "eval")
+    options = {"autoescape": True, "undefined": jinja.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    return jinja.Environment(**options).from_string(_asset("report.html.j2"))
 
 
 def _asset(name: str) -> str:

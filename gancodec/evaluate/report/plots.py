@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.evaluate.curves import Curve
 
 if TYPE_CHECKING:
@@ -25,11 +25,7 @@ METADATA = {"Date": None}  # the same picture for the same figures
 
 
 def _figure(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("plots", "eval") from error
-    figure = Figure(figsize=size, layout="constrained")
+    figure: Figure = optional("matplotlib.figure", "plots", "eval").Figure(figsize=size, layout="constrained")
     return figure, figure.add_subplot()
 
 
