@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,34 +30,18 @@ Original = Annotated[
 ]
 
 
+@options.encoding
 def inspect(
-    context: typer.Context,
     source: Input,
     out: Out = None,
     original: Original = None,
-    bpp: options.Bpp = None,
-    size: options.Size = None,
-    n: options.Parameter = None,
-    strict: options.Strict = False,
-    model: options.Model = None,
-    entropy: options.EntropyOption = EncodeOptions.entropy,
-    strip: options.Strip = "",
-    saliency: options.Saliency = None,
-    saliency_model: options.SaliencyModel = None,
-    saliency_strength: options.SaliencyStrength = None,
-    roi: options.Roi = None,
-    roi_boxes: options.RoiBoxes = None,
-    protect: options.Protect = "",
-    profile: options.ProfileOption = EncodeOptions.profile,
-    inner: options.InnerOption = EncodeOptions.inner,
-    factor: options.Factor = EncodeOptions.factor,
+    *,
     realism: options.Realism = None,
-    device: options.DeviceOption = "auto",
-    max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    **asked: Any,
 ) -> None:
     """Show original, saliency, coded bits per block, importance levels, decoded picture and error.
 
@@ -68,13 +52,13 @@ def inspect(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     if source == PIPE and out is None:
         raise UsageError("standard input has no name: use --out DIR with it")
-    encode = options.encode_options(context.params)
+    encode = options.encode_options(asked)
     from gancodec.evaluate.inspect import look
 
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
         raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
-    decode = DecodeOptions(device=device, realism=realism, max_pixels=max_pixels)
+    decode = DecodeOptions(device=encode.device, realism=realism, max_pixels=encode.max_pixels)
 
     def work(job: Job) -> None:
         seen = _look_at(job.source, original, encode, decode)

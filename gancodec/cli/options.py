@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
 
@@ -246,6 +247,40 @@ Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, show_default=False, help="More messages; -vv adds tracebacks.")
 ]
 MAX_PIXELS = spec.MAX_PIXELS
+
+
+# What encode, batch and inspect are asked, called like the fields of EncodeOptions, and what each is where not given.
+ASKED: dict[str, tuple[Any, object]] = {
+    "bpp": (Bpp, None),
+    "size": (Size, None),
+    "n": (Parameter, None),
+    "strict": (Strict, False),
+    "model": (Model, None),
+    "entropy": (EntropyOption, EncodeOptions.entropy),
+    "device": (DeviceOption, EncodeOptions.device),
+    "strip": (Strip, ""),
+    "saliency": (Saliency, None),
+    "saliency_model": (SaliencyModel, None),
+    "saliency_strength": (SaliencyStrength, None),
+    "roi": (Roi, None),
+    "roi_boxes": (RoiBoxes, None),
+    "protect": (Protect, ""),
+    "profile": (ProfileOption, EncodeOptions.profile),
+    "inner": (InnerOption, EncodeOptions.inner),
+    "factor": (Factor, EncodeOptions.factor),
+    "max_pixels": (MaxPixels, MAX_PIXELS),
+}
+
+
+def encoding(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `ASKED` in place of its ``**asked``; its keyword-only ones come after them."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()][:-1]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    asked = [inspect.Parameter(name, kind, default=value, annotation=o) for name, (o, value) in ASKED.items()]
+    command.__signature__ = inspect.Signature(sorted([*asked, *own], key=lambda p: p.kind))  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (*asked, *own)}
+    return command
 
 
 def writing_report(

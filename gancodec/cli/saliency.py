@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, Saving, open_source, write
+from gancodec.batch.files import PIPE, Job, Saving, check_target, open_source, write
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
 from gancodec.errors import UsageError
@@ -60,9 +60,14 @@ def saliency(
         return [job for job in jobs if job.source in inputs or not job.source.endswith(WRITTEN)]
 
     def work(job: Job) -> None:
+        if saving.skips(job):
+            report.detail(f"{job.name}: skipped, {job.target} exists")
+            report.record({"file": job.source, "output": job.target, "skipped": True})
+            return
+        check_target(job, saving.overwrite)
         _write_one(job, asked, mask, overlay, saving, report)
 
-    raise typer.Exit(report.run(plan, work, saving))
+    raise typer.Exit(report.run(plan, work))
 
 
 def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving: Saving, report: Report) -> None:

@@ -17,10 +17,11 @@ from gancodec.types import Pixels
 
 SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # pixels: the least that the window, and five scales of it, need
 LPIPS_SIDE = 32
-LPIPS_FILES = {
-    "squeeze": (backbones.SQUEEZE_LPIPS, backbones.SQUEEZE),
-    "alex": (backbones.ALEX,),
-    "vgg": (backbones.VGG,),
+PERCEPTUAL = {  # networks by column, and the files that they may come from
+    "lpips-squeeze": ("squeeze", (backbones.SQUEEZE_LPIPS, backbones.SQUEEZE)),
+    "lpips-alex": ("alex", (backbones.ALEX,)),
+    "lpips-vgg": ("vgg", (backbones.VGG,)),
+    "dists-vgg16": ("", (backbones.VGG,)),
 }
 
 
@@ -66,25 +67,20 @@ class Meter:
         self.saliency = saliency
         self.used: dict[str, str] = {}
         self.absent: tuple[str, ...] = ()
-        self._perceptual: dict[str, _Distance] = {}
-        for net, files in LPIPS_FILES.items():
-            self._add(f"lpips-{net}", [backbones.find(folder, f) for f in files], files, net)
-        self._add("dists-vgg16", [backbones.find(folder, backbones.VGG)], (backbones.VGG,), "")
-        plain = [column.name for column in COLUMNS if not column.name.startswith(("lpips", "dists"))]
-        self.columns = (*plain, *self._perceptual)
-
-    def _add(self, column: str, found: list[Path | None], files: tuple[str, ...], net: str) -> None:
-        path = next((p for p in found if p is not None), None)
-        if path is None:
-            self.absent += (f"{column}: left out, no {' or '.join(files)} in the folder of --backbones",)
-            return
-        self.used[column] = f"{path.name}, sha256 {backbones.digest(path)}"
-        self._perceptual[column] = _Distance(path, net)
+        self._networks: dict[str, tuple[Path, str]] = {}
+        for column, (net, files) in PERCEPTUAL.items():
+            path = next((p for p in (backbones.find(folder, file) for file in files) if p is not None), None)
+            if path is None:
+                self.absent += (f"{column}: left out, no {' or '.join(files)} in the folder of --backbones",)
+            else:
+                self.used[column] = f"{path.name}, sha256 {backbones.digest(path)}"
+                self._networks[column] = path, net
+        self.columns = (*(c.name for c in COLUMNS if c.name not in PERCEPTUAL), *self._networks)
 
     def load(self) -> None:
         """Load every network now; GicError where a file is not what its name says."""
-        for metric in self._perceptual.values():
-            metric.load()
+        for path, net in self._networks.values():
+            _network(path, net)
 
     def fingerprint(self) -> str:
         """Whatever changes when the figures may change."""
@@ -104,24 +100,15 @@ class Meter:
             "psnr-saliency": metrics.psnr(original, decoded, weight),
             "ms-ssim-saliency": None if similarity is None else metrics.ms_ssim(original, decoded, weight),
         }
-        return figures | {name: metric(original, decoded) for name, metric in self._perceptual.items()}
+        return figures | {name: _distance(*found, original, decoded) for name, found in self._networks.items()}
 
 
-class _Distance:
-    """A perceptual distance whose network is loaded at the first use."""
-
-    def __init__(self, path: Path, net: str) -> None:
-        self.path, self.net = path, net
-
-    def load(self) -> None:
-        """Load the network, for this process."""
-        _network(self.path, self.net)
-
-    def __call__(self, original: Pixels, decoded: Pixels) -> float | None:
-        if min(original.shape[:2]) < LPIPS_SIDE:
-            return None
-        with torch.inference_mode():
-            return float(_network(self.path, self.net)(_unit(decoded), _unit(original)))
+def _distance(path: Path, net: str, original: Pixels, decoded: Pixels) -> float | None:
+    """A perceptual distance, whose network is loaded at the first use; None for pictures too small for it."""
+    if min(original.shape[:2]) < LPIPS_SIDE:
+        return None
+    with torch.inference_mode():
+        return float(_network(path, net)(_unit(decoded), _unit(original)))
 
 
 @lru_cache(maxsize=8)

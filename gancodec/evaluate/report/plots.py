@@ -55,7 +55,7 @@ def rate_distortion(measured: Sequence[Curve], published: Sequence[Curve], metri
         axes.plot(curve.bpp, curve.figures[metric], label=_label(f"{curve.name} (anchor)"), **style)
     _rate_axis(axes, [c.bpp for c in shown])
     axes.set_ylabel(label)
-    axes.legend(fontsize=8, frameon=False)
+    _tidy(axes)
     return figure
 
 
@@ -75,6 +75,10 @@ def _rate_axis(axes: Axes, rates: Sequence[Sequence[float]]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("bits per pixel (whole file)")
     axes.grid(True, color="#dddddd", linewidth=0.6)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.legend(fontsize=8, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
@@ -98,9 +102,7 @@ def speeds(table: Table) -> Figure | None:
     axes.set_xscale("log")
     axes.margins(x=0.15)
     axes.set_xlabel("seconds, warm, one picture")
-    axes.legend(fontsize=8, frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    _tidy(axes)
     return figure
 
 
