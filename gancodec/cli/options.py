@@ -21,7 +21,6 @@ from gancodec.container.spec import ENTROPY_CODERS
 from gancodec.errors import UsageError
 from gancodec.models.registry import PROFILES
 from gancodec.options import Box, EncodeOptions, parse_box
-from gancodec.workers import THREAD_VARIABLES
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
@@ -316,6 +315,7 @@ def set_threads(count: int | None) -> None:
     """Limit the threads of numpy and PyTorch; the variables are read when those are first imported."""
     if count is None:
         return
+    from gancodec.workers import THREAD_VARIABLES  # which --help need not wait for
 
     for name in THREAD_VARIABLES:
         os.environ[name] = str(count)
