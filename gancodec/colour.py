@@ -172,18 +172,14 @@ def _pairs(values: tuple[float, ...]) -> Chromaticities:
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def coding_points(file: BinaryIO, format: str | None) -> tuple[int, int] | None:
+def coding_points(file: BinaryIO, format: str) -> tuple[int, int] | None:
     """Primaries and transfer (ITU-T H.273) that a PNG or AVIF file states; None where it states none."""
     file.seek(0)
     if format == "PNG":
         chunk = _png_chunk(file, b"cICP")
         return (chunk[0], chunk[1]) if len(chunk) == 4 else None
-    if format != "AVIF":
-        return None
-    _, found, fields = file.read(1 << 16).partition(b"colrnclx")
-    return (
-        (int.from_bytes(fields[0:2], "big"), int.from_bytes(fields[2:4], "big")) if found and len(fields) >= 4 else None
-    )
+    _, _, fields = file.read(1 << 16).partition(b"colrnclx")
+    return struct.unpack(">HH", fields[:4]) if len(fields) >= 4 else None
 
 
 def _png_chunk(file: BinaryIO, kind: bytes) -> bytes:

@@ -24,7 +24,6 @@ from gancodec.errors import GicError, UnreadablePicture
 from gancodec.messages import describe
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import Encoded
     from gancodec.options import DecodeOptions, EncodeOptions
     from gancodec.tiling import Progress
 
@@ -184,11 +183,14 @@ def _encode(
     stream: BinaryIO, options: EncodeOptions, source_bytes: int, progress: Progress | None
 ) -> tuple[bytes, Record]:
     from gancodec import imageio
-    from gancodec.codec.api import encode_picture
+    from gancodec.codec.api import describe_miss, encode_picture
 
     picture = imageio.load(stream, options.max_pixels)
     coded = encode_picture(picture, options, progress=progress)
     height, width = picture.rgb.shape[:2]
+    told = [*coded.notices] if coded.hit else [*coded.notices, describe_miss(coded, options)]
+    if (size := len(coded.data)) > source_bytes:
+        told.append(f"the .gic file ({size} bytes) is larger than its source ({source_bytes} bytes)")
     return coded.data, {
         "width": width,
         "height": height,
@@ -199,7 +201,7 @@ def _encode(
         "n": coded.n,
         "probes": coded.probes,
         "hit": coded.hit,
-        "warnings": [*coded.notices, *_warnings(coded, options, source_bytes)],
+        "warnings": told,
     }
 
 
@@ -224,14 +226,3 @@ def _decode(stream: BinaryIO, options: DecodeOptions, kind: str, progress: Progr
         "comment": picture.comment,
         "warnings": list(dict.fromkeys([*picture.notices, *notices])),
     }
-
-
-def _warnings(coded: Encoded, options: EncodeOptions, source_bytes: int) -> list[str]:
-    from gancodec.codec.api import describe_miss
-
-    warnings = []
-    if not coded.hit:
-        warnings.append(describe_miss(coded, options))
-    if len(coded.data) > source_bytes:
-        warnings.append(f"the .gic file ({len(coded.data)} bytes) is larger than its source ({source_bytes} bytes)")
-    return warnings

@@ -7,8 +7,8 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -100,16 +100,15 @@ def evaluate(
     from gancodec.evaluate.report.anchors import read_anchors
     from gancodec.evaluate.report.context import check_packages, derive
     from gancodec.evaluate.run import evaluate as run
-    from gancodec.evaluate.run import names_of
 
     # All that can be refused is refused before the work begins.
     published = [curve for path in anchors or [] for curve in read_anchors(path)]
     check_packages(bool(against))
-    measured = names_of(plan)
+    measured = [codec.name for codec in plan.under_test.values()]
     known = [*measured, *(curve.name for curve in published)]
     drawn, pairs = _matching(known, overlay, "--overlay"), _pairs(measured, known, against)
     paths = list(files.inputs(inputs, files.PICTURE_SUFFIXES))
-    with writing(out), Bar(quiet) as bar:
+    with writing(out), Bar(report) as bar:
         outcome = run(plan, paths, jobs, bar)
         command, heading = shlex.join(["gancodec", *sys.argv[1:]]), title or f"{len(outcome.sources)} pictures"
         overlaid = [curve for curve in published if curve.name in drawn]
@@ -183,51 +182,32 @@ def _pairs(measured: list[str], known: list[str], given: list[str] | None) -> li
     return found
 
 
-class Bar:
+class Bar(ExitStack):
     """Progress with the time left: a bar on a terminal, else a line now and then."""
 
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Any = None
-        self._task: Any = None
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self._report = report
+        self._completed: Callable[[int], None] | None = None
         self._name, self._total, self._done, self._started, self._told = "", 0, 0, 0.0, 0.0
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def stage(self, name: str, total: int) -> None:
         """A new stage of `total` steps begins."""
-        self._close()
-        self._name, self._total, self._done = name, total, 0
+        self.close()
+        self._name, self._total, self._done, self._completed = name, total, 0, None
         self._started = self._told = time.monotonic()
-        if self._quiet or not total or not sys.stderr.isatty():
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._bar.start()
-        self._task = self._bar.add_task(name, total=total)
+        if not self._report.quiet and total and sys.stderr.isatty():
+            self._completed = self.enter_context(self._report.bar(total, name))
 
     def step(self) -> None:
         """One step is done."""
         self._done += 1
-        if self._bar is not None:
-            self._bar.advance(self._task)
-            return
         now = time.monotonic()
-        if not self._quiet and now - self._told >= LINE_EVERY:
+        if self._completed is not None:
+            self._completed(self._done)
+        elif now - self._told >= LINE_EVERY:
             left = (now - self._started) / self._done * (self._total - self._done)
-            print(f"{self._name}: {self._done} of {self._total}, {left / 60:.1f} minutes left", file=sys.stderr)
+            self._report.say(f"{self._name}: {self._done} of {self._total}, {left / 60:.1f} minutes left")
             self._told = now
 
 

@@ -99,22 +99,24 @@ def parse_region(text: str) -> Box:
     return parse_box(text)
 
 
+def _names(text: str, choices: set[str], told: str) -> set[str]:
+    """The names of a comma-separated list; BadParameter for others than `choices`."""
+    names = {name.strip().lower() for name in text.split(",")} if text else set()
+    if not names <= choices:
+        raise typer.BadParameter(told)
+    return names
+
+
 def parse_strip(text: str) -> tuple[str, ...]:
     """Names of the metadata to leave out, from nothing, ``all``, ``exif``, ``xmp``, or ``exif,xmp``."""
-    names = [name.strip().lower() for name in text.split(",")] if text else []
-    if not set(names) <= {"all", "exif", "xmp"}:
-        raise typer.BadParameter(
-            f"--strip {text!r}: all, exif, xmp, or exif,xmp (ICC profiles are part of the picture)"
-        )
-    return ("exif", "xmp") if "all" in names else tuple(sorted(set(names)))
+    told = f"--strip {text!r}: all, exif, xmp, or exif,xmp (ICC profiles are part of the picture)"
+    names = _names(text, {"all", "exif", "xmp"}, told)
+    return ("exif", "xmp") if "all" in names else tuple(sorted(names))
 
 
 def parse_protect(text: str) -> tuple[str, ...]:
     """Names of what to spend more of the bits on, from nothing, ``text``, ``faces``, or ``text,faces``."""
-    names = [name.strip().lower() for name in text.split(",")] if text else []
-    if not set(names) <= {"text", "faces"}:
-        raise typer.BadParameter(f"--protect {text!r}: text, faces, or text,faces")
-    return tuple(sorted(set(names)))
+    return tuple(sorted(_names(text, {"text", "faces"}, f"--protect {text!r}: text, faces, or text,faces")))
 
 
 Bpp = Annotated[

@@ -143,7 +143,7 @@ class Report:
                 if self.quiet or total < 2 or not sys.stderr.isatty():
                     return
                 if not bars:
-                    bars.append(stack.enter_context(self._bar(total)))
+                    bars.append(stack.enter_context(self.bar(total)))
                 bars[0](done)
 
             yield told
@@ -154,17 +154,20 @@ class Report:
         if self.quiet or total < 2 or not sys.stderr.isatty():
             yield lambda: None
             return
-        with self._bar(total) as completed:
+        with self.bar(total) as completed:
             count = itertools.count(1)
             yield lambda: completed(next(count))
 
     @contextmanager
-    def _bar(self, total: int) -> Iterator[Callable[[int], None]]:
+    def bar(self, total: int, name: str = "") -> Iterator[Callable[[int], None]]:
+        """A progress bar; call what it gives with how many are done. One with a name leaves nothing behind."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._console = Console(stderr=True)
-        with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=self._console) as bar:
+        text = [TextColumn(name)] if name else []
+        columns = (*text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=bool(name)) as bar:
             task = bar.add_task("", total=total)
             try:
                 yield lambda done: bar.update(task, completed=done)

@@ -20,7 +20,7 @@ from gancodec.messages import FAILED
 from gancodec.options import EncodeOptions
 
 if TYPE_CHECKING:
-    from gancodec.sizes import Baseline, Entry, Finding, Settings
+    from gancodec.sizes import Baseline, Entry, Finding
     from gancodec.weights import ModelInfo
 
 SUFFIXES = files.PICTURE_SUFFIXES | files.GIC_SUFFIXES
@@ -159,15 +159,21 @@ def update(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     options.set_threads(threads)
     from gancodec import weights
-    from gancodec.sizes import measure
+    from gancodec.sizes import Settings, measure
 
     old = _read(baseline) if os.path.lexists(baseline) else None
-    paths = _to_update(inputs, baseline, old)
+    if inputs:
+        paths = _walk(inputs, baseline, {})
+    elif old is None:
+        raise UsageError(f"{baseline} does not exist yet: name the files that it is to hold")
+    else:
+        paths = _paths(old, baseline)
     chosen = weights.get(model or (old.model if old is not None else None)).info
     entries: dict[str, Entry] = {}
 
     def work(job: Job) -> None:
-        content, settings = _content(paths[job.source]), _settings(job.source, old).changed(given)
+        content = _content(paths[job.source])
+        settings = (Settings() if old is None else old.settings_of(job.source)).changed(given)
         entry = entries[job.source] = measure(job.source, content, settings, chosen.name, max_pixels)
         report.say(f"{job.source}: {_figures(entry)}")
         if entry.bytes > (settings.size or entry.bytes) or (entry.bpp or 0) > (settings.bpp or math.inf):
@@ -180,33 +186,14 @@ def update(
     raise typer.Exit(code)
 
 
-def _to_update(inputs: list[str] | None, baseline: str, old: Baseline | None) -> dict[str, str]:
-    """Files, by name, that the new baseline is to hold."""
-    if inputs:
-        return _walk(inputs, baseline, {})
-    if old is None:
-        raise UsageError(f"{baseline} does not exist yet: name the files that it is to hold")
-    return _paths(old, baseline)
-
-
 def _write(baseline: str, model: ModelInfo, entries: dict[str, Entry], old: Baseline | None, report: Report) -> None:
     """Write the baseline, whole or not at all, and tell what has left it."""
-    from gancodec.sizes import dump, new_baseline
+    from gancodec.sizes import dump
 
-    write(Job("", baseline), dump(new_baseline(model, entries)), Saving(overwrite=True))
+    write(Job("", baseline), dump(model, entries), Saving(overwrite=True))
     for name in sorted(set(old.files if old is not None else ()) - set(entries)):
         report.say(f"{name}: no longer in the baseline")
     report.say(f"{baseline}: {len(entries)} file{'' if len(entries) == 1 else 's'}, model {model.name}")
-
-
-def _settings(name: str, old: Baseline | None) -> Settings:
-    """What an existing baseline has for this file, or for all others."""
-    from gancodec.sizes import Settings
-
-    if old is None:
-        return Settings()
-    entry = old.files.get(name)
-    return old.shared() if entry is None or entry.settings is None else entry.settings
 
 
 def _figures(entry: Entry) -> str:

@@ -56,6 +56,11 @@ class Plan:
     max_pixels: int = MAX_PIXELS
     speed: bool = True
 
+    @property
+    def under_test(self) -> dict[tuple[str, float], Codec]:
+        """The codecs themselves; raises as `codecs.get` does."""
+        return {(name, realism): codecs.get(name, self.device, realism) for name, realism in self.codecs}
+
     def points(self, codec: Codec) -> list[Point]:
         """Everything asked of a codec."""
         points = [Point(RATE, rate) for rate in sorted(self.rates)]

@@ -60,11 +60,6 @@ class Outcome:
         return [*self.broken, *(row for row in self.rows if row.reached == "error")]
 
 
-def names_of(plan: Plan) -> list[str]:
-    """Column name of every codec; raises as `codecs.get` does."""
-    return [codecs.get(name, plan.device, realism).name for name, realism in plan.codecs]
-
-
 def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Source], list[Row]]:
     """Readable pictures with unique names, and a row for each broken one.
 
@@ -158,8 +153,7 @@ def _sets(
     paths = {source.name: source.path for source in outcome.sources}
     work: list[tuple[Any, ...]] = []
     order: dict[tuple[str, str, float], str] = {}
-    for name, realism in plan.codecs:
-        codec = codecs.get(name, plan.device, realism)
+    for (name, realism), codec in plan.under_test.items():
         for point in plan.points(codec):
             mine = [r for r in outcome.rows if r.codec == codec.name and r.point == point and r.measured]
             if len(mine) < len(outcome.sources):
@@ -194,8 +188,7 @@ def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.
     first = outcome.sources[0]
     mine = [r for r in outcome.rows if r.picture == first.name and r.measured and r.bpp]
     common = sorted(plan.rates)[len(plan.rates) // 2] if plan.rates else float(np.median([r.bpp for r in mine] or [1]))
-    for name, realism in plan.codecs:
-        codec = codecs.get(name, plan.device, realism)
+    for (name, realism), codec in plan.under_test.items():
         rows = [r for r in mine if r.codec == codec.name]
         if rows:
             row = min(rows, key=lambda r: abs(math.log((r.bpp or 1) / common)))

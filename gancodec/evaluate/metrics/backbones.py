@@ -53,13 +53,12 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-# The last parameter that each needs: a file of another network lacks it.
-LAST = {
-    "squeeze": "features.12.expand3x3.weight",
-    "alex": "features.10.weight",
-    "vgg": "features.28.weight",
+# With the last parameter that each needs: a file of another network lacks it.
+NETS: dict[str, tuple[Callable[[Tensor, Convolve], list[Tensor]], str]] = {
+    "squeeze": (squeeze, "features.12.expand3x3.weight"),
+    "alex": (alex, "features.10.weight"),
+    "vgg": (vgg16, "features.28.weight"),
 }
-NETS: dict[str, Callable[[Tensor, Convolve], list[Tensor]]] = {"squeeze": squeeze, "alex": alex, "vgg": vgg16}
 
 
 def _load(path: Path, needed: str = "") -> Arrays:
@@ -107,7 +106,8 @@ class Lpips(nn.Module):
 
     def __init__(self, net: str, path: Path) -> None:
         super().__init__()
-        self.net, self.convolve = NETS[net], partial(_convolve, _load(path, LAST[net]))
+        self.net, last = NETS[net]
+        self.convolve = partial(_convolve, _load(path, last))
         heads = _packaged("lpips_models", f"{net}.pth")
         self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(heads))]
 
@@ -133,7 +133,7 @@ class Dists(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.convolve = partial(_convolve, _load(path, LAST["vgg"]))
+        self.convolve = partial(_convolve, _load(path, NETS["vgg"][1]))
         weights = _packaged("dists_models", "weights.pt")
         total = weights["alpha"].sum() + weights["beta"].sum()
         self.alpha, self.beta = weights["alpha"] / total, weights["beta"] / total

@@ -14,7 +14,6 @@ from typing import Any
 
 from gancodec import __version__
 from gancodec.errors import MissingExtra
-from gancodec.evaluate import codecs
 from gancodec.evaluate.curves import Curve, Delta, Mean, bd_rate, best, means
 from gancodec.evaluate.job import meter_of
 from gancodec.evaluate.metrics import distribution
@@ -89,8 +88,7 @@ class Context:
         """Versions, models, networks, machine."""
         plan = self.outcome.plan
         found = [("gancodec", __version__), *((p, v) for p in PACKAGES if (v := _version(p)))]
-        for name, realism in plan.codecs:
-            codec = codecs.get(name, plan.device, realism)
+        for (name, _), codec in plan.under_test.items():
             if isinstance(codec, Ours):
                 model = codec.model
                 found.append(

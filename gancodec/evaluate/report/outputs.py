@@ -13,7 +13,6 @@ from pathlib import Path
 
 from gancodec import atomic, imageio
 from gancodec.codec import read_allocation
-from gancodec.evaluate import codecs
 from gancodec.evaluate.inspect import maps
 from gancodec.evaluate.metrics.quality import FACTS
 from gancodec.evaluate.ours import Ours
@@ -160,7 +159,7 @@ def _shown(context: Context, row: Row, width: int, height: int) -> Shown:
         note = row.error or f"out of reach: the nearest file has {row.bpp:.4f} bpp"
         return Shown(row.codec, None, row.bytes, row.bpp, {}, note=note)
     plan = context.outcome.plan
-    codec = next(c for c in (codecs.get(n, plan.device, r) for n, r in plan.codecs) if c.name == row.codec)
+    codec = next(codec for codec in plan.under_test.values() if codec.name == row.codec)
     data = (plan.folder / row.file).read_bytes()
     levels = bits = None
     if isinstance(codec, Ours):
