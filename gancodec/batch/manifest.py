@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from gancodec.batch.files import Job, Saving, open_source
+from gancodec.batch.files import Job, Saving, read_source
 from gancodec.batch.job import Record
 from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
 
@@ -140,7 +140,7 @@ def settings_key(options: EncodeOptions | DecodeOptions, kind: str) -> str:
     values = {name: value for name, value in asdict(options).items() if name not in KEPT_OUT}
     values |= {"does": type(options).__name__, "kind": kind, "weights": _weights(options)}
     maps = (str(values.get(name) or "").removeprefix("file:") for name in ("roi", "saliency"))
-    values["maps"] = [_sha256(path) for path in maps if os.path.isfile(path)]
+    values["maps"] = [hashlib.sha256(read_source(path)).hexdigest() for path in maps if os.path.isfile(path)]
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -152,8 +152,3 @@ def _weights(options: EncodeOptions | DecodeOptions) -> str:
     except MissingWeights:  # which every picture will tell
         return ""
     return "" if info is None else info.sha256
-
-
-def _sha256(path: str) -> str:
-    with open_source(path) as handle:
-        return hashlib.sha256(handle.read()).hexdigest()

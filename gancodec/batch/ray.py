@@ -75,8 +75,7 @@ def _read(row: Row) -> Row:
     try:
         large = os.path.getsize(row["source"]) > LARGEST if os.path.isfile(row["source"]) else False
         if not large:
-            with files.open_source(row["source"]) as stream:
-                content = stream.read()
+            content = files.read_source(row["source"])
     except Exception as error:
         outcome = json.dumps(job.failure(Job(row["source"], row["target"]), error))
     return {**row, "content": content, "large": large, "outcome": outcome}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, open_source
+from gancodec.batch.files import PIPE, Job, read_source
 from gancodec.cli import files, options
 from gancodec.cli.evaluate import writing
 from gancodec.cli.report import Report
@@ -73,7 +73,7 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
     """What there is to see in a .gic file, or in what becomes of a picture."""
     from gancodec.evaluate.inspect import look
 
-    data = _read(source)
+    data = read_source(source)
     if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):
         shown = EncodeOptions(
             device=encode.device,
@@ -90,15 +90,10 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
     return look.at_picture(_picture(source, encode.max_pixels, data), encode, decode)
 
 
-def _read(source: str) -> bytes:
-    with open_source(source) as handle:
-        return handle.read()
-
-
 def _picture(source: str, max_pixels: int, data: bytes | None = None) -> Picture:
     from gancodec import imageio
 
-    return imageio.load(io.BytesIO(_read(source) if data is None else data), max_pixels)
+    return imageio.load(io.BytesIO(read_source(source) if data is None else data), max_pixels)
 
 
 def _text(folder: Path, look: Look) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, Saving, open_source, write
+from gancodec.batch.files import PIPE, Job, Saving, read_source, write
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
 from gancodec.errors import GicError, UnreadablePicture, UsageError
@@ -101,7 +101,7 @@ def check(
 
     def work(job: Job) -> None:
         name = job.source
-        read = partial(_content, paths[name]) if os.path.exists(paths[name]) else None
+        read = partial(read_source, paths[name]) if os.path.exists(paths[name]) else None
         found = examine(name, old.files.get(name), read, old.model, tolerances, max_pixels)
         findings.append(found)
         report.record(found.record)
@@ -172,7 +172,7 @@ def update(
     entries: dict[str, Entry] = {}
 
     def work(job: Job) -> None:
-        content = _content(paths[job.source])
+        content = read_source(paths[job.source])
         settings = (Settings() if old is None else old.settings_of(job.source)).changed(given)
         entry = entries[job.source] = measure(job.source, content, settings, chosen.name, max_pixels)
         report.say(f"{job.source}: {_figures(entry)}")
@@ -245,15 +245,6 @@ def _relative(path: str, root: str) -> str:
         raise UsageError(f"{path}: no relative path leads there from the baseline; keep both on one drive") from error
 
 
-def _content(path: str) -> bytes:
-    """All of a file; UnreadablePicture where that cannot be had."""
-    with open_source(path) as handle:
-        try:
-            return handle.read()
-        except OSError as error:
-            raise UnreadablePicture(f"cannot be read: {error.strerror or error}") from error
-
-
 def _read(baseline: str) -> Baseline:
     """Read a baseline; an error of exit code 3, with its name, where that cannot be done."""
     from gancodec.sizes import parse
@@ -261,7 +252,7 @@ def _read(baseline: str) -> Baseline:
     if baseline in ("", PIPE):
         raise UsageError("the baseline has to be a file, as its names are relative to its folder")
     try:
-        return parse(_content(baseline))
+        return parse(read_source(baseline))
     except GicError as error:
         raise type(error)(f"{baseline}: {error}") from error
 

@@ -39,11 +39,9 @@ class Session(Protocol):
 
     def at_setting(self, setting: float) -> Coded:
         """Encode at the codec's own quality setting."""
-        ...
 
     def at_size(self, size: int) -> Coded:
         """Encode to `size` bytes, as near as the codec gets."""
-        ...
 
 
 class Codec(Protocol):
@@ -65,15 +63,12 @@ class Codec(Protocol):
     @property
     def fingerprint(self) -> str:
         """Whatever changes when its files may change: version, settings, hash of the weights."""
-        ...
 
     def open(self, rgb: Pixels) -> Session:
         """Start with a picture, (H, W, 3) uint8."""
-        ...
 
     def decode(self, data: bytes) -> Pixels:
         """File to (H, W, 3) uint8."""
-        ...
 
 
 @dataclass(frozen=True)

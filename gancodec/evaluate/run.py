@@ -31,11 +31,9 @@ class Progress(Protocol):
 
     def stage(self, name: str, total: int) -> None:
         """A new stage of `total` steps begins."""
-        ...
 
     def step(self) -> None:
         """One step is done."""
-        ...
 
 
 @dataclass

@@ -123,16 +123,18 @@ def _unit(pixels: Pixels) -> torch.Tensor:
 
 def ms_ssim(a: Pixels, b: Pixels) -> float | None:
     """MS-SSIM by pytorch-msssim; None for pictures with a side under 161 pixels, which have no five scales."""
-    if min(a.shape[:2]) < MS_SSIM_SIDE:
-        return None
-    return float(optional("pytorch_msssim", "MS-SSIM", "eval").ms_ssim(_unit(a), _unit(b), data_range=1.0))
+    return _similarity("ms_ssim", MS_SSIM_SIDE, a, b)
 
 
 def ssim(a: Pixels, b: Pixels) -> float | None:
     """SSIM by pytorch-msssim; None for pictures with a side under 11 pixels."""
-    if min(a.shape[:2]) < SSIM_SIDE:
+    return _similarity("ssim", SSIM_SIDE, a, b)
+
+
+def _similarity(name: str, least: int, a: Pixels, b: Pixels) -> float | None:
+    if min(a.shape[:2]) < least:
         return None
-    return float(optional("pytorch_msssim", "MS-SSIM", "eval").ssim(_unit(a), _unit(b), data_range=1.0))
+    return float(optional("pytorch_msssim", "MS-SSIM", "eval", name)(_unit(a), _unit(b), data_range=1.0))
 
 
 def decibel(similarity: float) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from itertools import compress
@@ -14,6 +13,7 @@ from pathlib import Path
 from gancodec import atomic, imageio
 from gancodec.codec import read_allocation
 from gancodec.evaluate.inspect import maps
+from gancodec.evaluate.job import slug
 from gancodec.evaluate.metrics.quality import FACTS
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.report import plots, tables
@@ -67,11 +67,6 @@ def _write(path: Path, text: str) -> None:
     atomic.replace(path, (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
 
 
-def slug(name: str) -> str:
-    """A name for files and anchors."""
-    return re.sub(r"[^\w.=-]+", "-", name)
-
-
 def write_compressai(context: Context, folder: Path) -> None:
     """One file a curve in the form of CompressAI's results, which its plotting tool reads."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,12 +81,8 @@ def write_compressai(context: Context, folder: Path) -> None:
         mine = [m for m in context.means if m.codec == curve.name and m.point.kind == curve.kind and m.whole]
         mine.sort(key=lambda m: m.bpp)
         times = {"encoding_time": [m.encode_s for m in mine], "decoding_time": [m.decode_s for m in mine]}
-        description = f"{context.title}; whole files, {kind}; {context.command}"
-        record = {
-            "name": curve.name,
-            "description": description,
-            "results": {"bpp": list(curve.bpp), **results, **times},
-        }
+        about = {"name": curve.name, "description": f"{context.title}; whole files, {kind}; {context.command}"}
+        record = {**about, "results": {"bpp": list(curve.bpp), **results, **times}}
         _write(folder / f"{slug(curve.name)}.json", json.dumps(record, indent=2))
 
 
