@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 if TYPE_CHECKING:  # who asks for a resolution need not wait for numpy
     import numpy as np
@@ -277,8 +277,12 @@ def _first_directory(body: bytes) -> tuple[Order, dict[int, bytes], bytes] | Non
     return (order, entries, body[end : end + 4]) if end + 4 <= len(body) else None
 
 
-def valid_dpi(across: float, down: float) -> tuple[float, float] | None:
-    """The same, or None for what is no resolution."""
+def valid_dpi(value: Any) -> tuple[float, float] | None:
+    """A pair of numbers as such; None for what is no resolution."""
+    try:
+        across, down = map(float, value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
     return (across, down) if 0 < across < MOST_DPI and 0 < down < MOST_DPI else None
 
 
@@ -299,7 +303,7 @@ def dpi_of(raw: bytes | None) -> tuple[float, float] | None:
             dpi.append(scale * numerator / denominator if kind == RATIONAL else 0.0)
     except (KeyError, struct.error, ZeroDivisionError):
         return None
-    return valid_dpi(*dpi)
+    return valid_dpi(dpi)
 
 
 def with_dpi(raw: bytes | None, dpi: tuple[float, float]) -> bytes:

@@ -247,20 +247,12 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
 def _dpi_to_write(image: Image.Image, given: dict[str, Any]) -> tuple[float, float] | None:
     """Dots per inch that were asked for, or that the image has where no EXIF was given."""
     if given.get("dpi") is not None:
-        dpi = _valid_dpi(given["dpi"])
+        dpi = exif.valid_dpi(given["dpi"])
         if dpi is None:
             raise ValueError(f"dpi = {given['dpi']!r}: must be two numbers above 0 and below {exif.MOST_DPI}")
         return dpi
-    dpi = None if {"exif", "dpi"} & set(given) else _valid_dpi(image.info.get("dpi"))
+    dpi = None if {"exif", "dpi"} & set(given) else exif.valid_dpi(image.info.get("dpi"))
     return None if dpi == (1, 1) else dpi  # what Pillow tells of TIFF files that say nothing
-
-
-def _valid_dpi(value: Any) -> tuple[float, float] | None:
-    try:
-        across, down = map(float, value)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return exif.valid_dpi(across, down)
 
 
 def _same(dpi: tuple[float, float], other: tuple[float, float] | None) -> bool:

@@ -279,10 +279,7 @@ def examine(
 def summary(findings: Iterable[Finding], exact: bool) -> tuple[str, bool]:
     """One line that counts the verdicts, and whether the check fails; with `exact` it does for gains too."""
     verdicts = [finding.verdict for finding in findings]
-    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts), key=_order)]
+    order = sorted(set(verdicts), key=lambda verdict: ((OK, BETTER, verdict).index(verdict), verdict))
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in order]
     failed = any(verdict != OK and (exact or verdict != BETTER) for verdict in verdicts)
     return f"{len(verdicts)} file{'' if len(verdicts) == 1 else 's'}: {', '.join(counts)}", failed
-
-
-def _order(verdict: str) -> tuple[int, str]:
-    return ([OK, BETTER].index(verdict) if verdict in (OK, BETTER) else 2), verdict

@@ -154,8 +154,8 @@ def update(
     What is not given stays as an existing baseline has it; a new one has n = 0 and the default model.
     """
     options.encode_options(context.params)  # refuses what no file could be encoded with
-    asked = {"bpp": bpp, "size": size, "n": n, "entropy": entropy, "device": device}
-    given = {key: value for key, value in asked.items() if value is not None}
+    names = ("bpp", "size", "n", "entropy", "device")
+    given = {name: context.params[name] for name in names if context.params[name] is not None}
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     options.set_threads(threads)
     from gancodec import weights

@@ -49,15 +49,6 @@ def text(rgb: Pixels) -> FloatArray:
 
     Thresholds around the local mean give the glyphs, so letters have to stand apart; handwriting, steep text and single
     letters are not found.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8
-
-    Returns
-    -------
-    (H, W) float32
-        1 in the boxes of lines with a margin, 0 elsewhere.
     """
     cv2 = _opencv("text")
     gray, scale = _working_copy(cv2, rgb, ENLARGED)
@@ -70,15 +61,6 @@ def faces(rgb: Pixels) -> FloatArray:
 
     A face has to be found in the mirrored picture too. In 255 photographs (every sixth of a training collection) that
     left 43 boxes, 36 of them faces or drawings of faces; without it, at three votes, there were 192 boxes.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8
-
-    Returns
-    -------
-    (H, W) float32
-        1 in the boxes of faces with a margin, 0 elsewhere.
 
     References
     ----------
@@ -93,6 +75,7 @@ def faces(rgb: Pixels) -> FloatArray:
     return _painted(found[agreed], scale, rgb.shape[:2])
 
 
+# Of a picture (H, W, 3) uint8 a map (H, W) float32: 1 in the boxes of what is found, with a margin, 0 elsewhere.
 DETECTORS: dict[str, Callable[[Pixels], FloatArray]] = {"text": text, "faces": faces}
 
 

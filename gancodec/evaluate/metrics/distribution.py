@@ -83,7 +83,8 @@ def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, fl
     a, b = torch.cat(list(real)), torch.cat(list(decoded))
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} patches: the sets must be of equal size")
-    through = _Through(a.shape[1])
+    through = nn.Identity()  # stands where torchmetrics expects a network: the features are there already
+    through.num_features = a.shape[1]  # type: ignore[assignment]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that KID keeps all features, which are here already
         fid = fid_class(feature=through, normalize=True).set_dtype(torch.float64)
@@ -92,18 +93,6 @@ def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, fl
         fid.update(features, real=is_real)
         kid.update(features, real=is_real)
     return {"fid": float(fid.compute()), "kid": float(kid.compute()[0])}
-
-
-class _Through(nn.Module):
-    """Stands where torchmetrics expects a network: the features are there already."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.num_features = count
-
-    def forward(self, features: Tensor) -> Tensor:
-        """As given."""
-        return features
 
 
 def fingerprint(folder: Path | None) -> str:
