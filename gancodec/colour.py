@@ -172,14 +172,22 @@ def _pairs(values: tuple[float, ...]) -> Chromaticities:
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def coding_points(file: BinaryIO, format: str) -> tuple[int, int] | None:
-    """Primaries and transfer (ITU-T H.273) that a PNG or AVIF file states; None where it states none."""
+def coding_points(image: Image.Image) -> tuple[int, int] | None:
+    """Primaries and transfer (ITU-T H.273) that the PNG or AVIF file of an image states; None where it states none, or
+    is closed."""
+    file = getattr(image, "fp", None)
+    if image.format not in ("PNG", "AVIF") or file is None or file.closed:
+        return None
+    place = file.tell()
     file.seek(0)
-    if format == "PNG":
+    if image.format == "PNG":
         chunk = _png_chunk(file, b"cICP")
-        return (chunk[0], chunk[1]) if len(chunk) == 4 else None
-    _, _, fields = file.read(1 << 16).partition(b"colrnclx")
-    return struct.unpack(">HH", fields[:4]) if len(fields) >= 4 else None
+        found = (chunk[0], chunk[1]) if len(chunk) == 4 else None
+    else:
+        fields = file.read(1 << 16).partition(b"colrnclx")[2]
+        found = struct.unpack(">HH", fields[:4]) if len(fields) >= 4 else None
+    file.seek(place)
+    return found
 
 
 def _png_chunk(file: BinaryIO, kind: bytes) -> bytes:

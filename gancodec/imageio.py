@@ -27,7 +27,6 @@ from gancodec.types import Picture
 MAX_PIXELS = 1 << 28
 RAISE = "raise --max-pixels to allow it"
 INPUT_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # MPO comes with JPEG
-SUFFIX_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
 TURNS = {  # by orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -136,7 +135,7 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     tiff = image.format == "TIFF"
     stored_exif = tiff_exif(image, notices) if tiff else None
     stored_orientation = _orientation(image, notices) if tiff else 1
-    coding = _coding(image)
+    coding = colour.coding_points(image)
     deep_colour = image.mode in ("RGB", "RGBA", "CMYK") and ";16" in str(getattr(image, "tile", ""))
     image.load()
     notices += _left_behind(image)
@@ -170,16 +169,6 @@ def _arrays(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | 
         if alpha is not None:
             alpha[top : top + strip.height] = np.asarray(strip.getchannel("A"))
     return rgb, None if alpha is None or (alpha == OPAQUE).all() else alpha
-
-
-def _coding(image: Image.Image) -> tuple[int, int] | None:
-    file = getattr(image, "fp", None)
-    if image.format not in ("PNG", "AVIF") or file is None or file.closed:
-        return None
-    place = file.tell()
-    coding = colour.coding_points(file, image.format)
-    file.seek(place)
-    return coding
 
 
 def _within_limit(name: str, value: bytes | None, notices: list[str]) -> bytes | None:
@@ -310,14 +299,6 @@ def to_image(picture: Picture) -> Image.Image:
     info = {"icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp, "comment": picture.comment}
     image.info.update({k: v for k, v in info.items() if v})
     return image
-
-
-def format_for(path: str | Path) -> str:
-    """Output format by suffix; UsageError for one that is not written here."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIX_FORMATS:
-        raise UsageError(f"{path}: cannot write {suffix or 'a file without suffix'}; use .png, .jpg, .webp or .tif")
-    return SUFFIX_FORMATS[suffix]
 
 
 def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from gancodec.options import DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
     from gancodec.evaluate.inspect.look import Look
-    from gancodec.types import Picture
 
 Input = Annotated[str, typer.Argument(metavar="IN", help="A picture, or a .gic file.", show_default=False)]
 Out = Annotated[
@@ -71,6 +70,7 @@ def inspect(
 
 def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: DecodeOptions) -> Look:
     """What there is to see in a .gic file, or in what becomes of a picture."""
+    from gancodec import imageio
     from gancodec.evaluate.inspect import look
 
     data = read_source(source)
@@ -83,17 +83,11 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
         )
         if encode != shown:
             raise UsageError("a .gic file is encoded already: of the options of `encode` it takes --saliency alone")
-        picture = None if original is None else _picture(original, encode.max_pixels)
-        return look.at_file(data, decode, encode, picture)
+        beside = None if original is None else imageio.load(io.BytesIO(read_source(original)), encode.max_pixels)
+        return look.at_file(data, decode, encode, beside)
     if original is not None:
         raise UsageError("--original is for .gic files")
-    return look.at_picture(_picture(source, encode.max_pixels, data), encode, decode)
-
-
-def _picture(source: str, max_pixels: int, data: bytes | None = None) -> Picture:
-    from gancodec import imageio
-
-    return imageio.load(io.BytesIO(read_source(source) if data is None else data), max_pixels)
+    return look.at_picture(imageio.load(io.BytesIO(data), encode.max_pixels), encode, decode)
 
 
 def _text(folder: Path, look: Look) -> str:

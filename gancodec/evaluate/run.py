@@ -147,6 +147,9 @@ def _results(pool: Pool | None, work: Callable[..., Result], tasks: Sequence[tup
 def _sets(
     plan: Plan, outcome: Outcome, pool: Pool | None, progress: Progress
 ) -> dict[tuple[str, str, float], dict[str, float]]:
+    network = distribution.fingerprint(plan.backbones)
+    if not network:
+        return {}
     log = Log(plan.folder / "sets.jsonl")
     paths = {source.name: source.path for source in outcome.sources}
     work: list[tuple[Any, ...]] = []
@@ -156,16 +159,15 @@ def _sets(
             mine = [r for r in outcome.rows if r.codec == codec.name and r.point == point and r.measured]
             if len(mine) < len(outcome.sources):
                 continue  # figures of a part of the set cannot be compared with those of the whole
-            key = key_of(sorted(r.key for r in mine), distribution.fingerprint(plan.backbones))
+            key = key_of(sorted(r.key for r in mine), network)
             order[(codec.name, point.kind, point.value)] = key
             if log.figures(key) is None:
                 pairs = [(paths[r.picture], str(plan.folder / r.file)) for r in mine]
                 work.append((key, plan, name, realism, pairs))
-    progress.stage("sets of patches", len(work) if distribution.fingerprint(plan.backbones) else 0)
-    if distribution.fingerprint(plan.backbones):
-        for key, figures in _results(pool, _set_figures, work):
-            log.add([{"key": key, "figures": figures}])
-            progress.step()
+    progress.stage("sets of patches", len(work))
+    for key, figures in _results(pool, _set_figures, work):
+        log.add([{"key": key, "figures": figures}])
+        progress.step()
     found = {place: log.figures(key) for place, key in order.items()}
     return {place: figures for place, figures in found.items() if figures is not None}
 
