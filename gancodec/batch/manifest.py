@@ -8,14 +8,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from gancodec.batch.files import Job, Saving, read_source
 from gancodec.batch.job import Record
 from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
-
-if TYPE_CHECKING:
-    from gancodec.options import DecodeOptions, EncodeOptions
+from gancodec.options import DecodeOptions, EncodeOptions
 
 KEPT_OUT = ("device", "max_pixels", "strict")  # options that decide whether there is an output, not which
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gancodec.batch.files import PIPE, Job, Saving, check_target, open_source, write
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
+from gancodec.codec.options import check
 from gancodec.errors import UsageError
-
-if TYPE_CHECKING:
-    from gancodec.options import EncodeOptions
+from gancodec.options import EncodeOptions
 
 WRITTEN = (".saliency.png", ".mask.png", ".overlay.png")
 
@@ -47,9 +46,6 @@ def saliency(
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     if output not in (None, PIPE) and not str(output).lower().endswith(".png"):
         raise UsageError(f"{output}: maps are written as PNG; name it .png")
-    from gancodec.codec.options import check
-    from gancodec.options import EncodeOptions
-
     asked = EncodeOptions(saliency=method, saliency_model=model, max_pixels=max_pixels)
     check(asked)
     kind = "overlay" if overlay else "mask" if mask else "saliency"
