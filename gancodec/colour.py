@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 STRIP_PIXELS = 1 << 20
-OPAQUE = 255
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 GRAY = ("1", "L", "LA", "La", "F", *SIXTEEN_BIT)
 DEEP = "more than 8 bits per sample: reduced to 8"
@@ -107,18 +106,6 @@ def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def arrays(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Pixels of an RGB or RGBA image, and its alpha unless that is opaque; in strips, or Pillow would hold all of them
-    two times more."""
-    rgb = np.empty((image.height, image.width, 3), np.uint8)
-    alpha = np.empty(rgb.shape[:2], np.uint8) if image.mode == "RGBA" else None
-    for top, strip in strips(image):
-        rgb[top : top + strip.height] = np.asarray(strip.convert("RGB"))
-        if alpha is not None:
-            alpha[top : top + strip.height] = np.asarray(strip.getchannel("A"))
-    return rgb, None if alpha is None or (alpha == OPAQUE).all() else alpha
-
-
 def _from_gray(image: Image.Image, icc: bytes) -> Image.Image | None:
     """By a table of all 256 levels: lcms is exact, to 8 bits, with its own tables turned off, which is slow."""
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
@@ -185,29 +172,22 @@ def _pairs(values: tuple[float, ...]) -> Chromaticities:
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def coding_of(image: Image.Image) -> tuple[int, int] | None:
-    """`coding_points` of the file that an image is read from, if that is open."""
+def coding_points(image: Image.Image) -> tuple[int, int] | None:
+    """Primaries and transfer (ITU-T H.273) that the PNG or AVIF file of an image states; None where it states none, or
+    is closed."""
     file = getattr(image, "fp", None)
     if image.format not in ("PNG", "AVIF") or file is None or file.closed:
         return None
     place = file.tell()
-    points = coding_points(file, image.format)
-    file.seek(place)
-    return points
-
-
-def coding_points(file: BinaryIO, format: str | None) -> tuple[int, int] | None:
-    """Primaries and transfer (ITU-T H.273) that a PNG or AVIF file states; None where it states none."""
     file.seek(0)
-    if format == "PNG":
+    if image.format == "PNG":
         chunk = _png_chunk(file, b"cICP")
-        return (chunk[0], chunk[1]) if len(chunk) == 4 else None
-    if format != "AVIF":
-        return None
-    _, found, fields = file.read(1 << 16).partition(b"colrnclx")
-    return (
-        (int.from_bytes(fields[0:2], "big"), int.from_bytes(fields[2:4], "big")) if found and len(fields) >= 4 else None
-    )
+        found = (chunk[0], chunk[1]) if len(chunk) == 4 else None
+    else:
+        fields = file.read(1 << 16).partition(b"colrnclx")[2]
+        found = struct.unpack(">HH", fields[:4]) if len(fields) >= 4 else None
+    file.seek(place)
+    return found
 
 
 def _png_chunk(file: BinaryIO, kind: bytes) -> bytes:

@@ -14,6 +14,12 @@ GicError                 1  anything below; alone: an operation failed
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class GicError(Exception):
     """Base of every error raised on purpose. ``exit_code`` is what the command line returns for it."""
@@ -73,6 +79,18 @@ class MissingExtra(GicError):
 
     def __str__(self) -> str:
         return "{} needs an optional package: pip install 'gancodec[{}]'".format(*self.args)
+
+
+def optional(module: str, what: str, extra: str, part: str | None = None) -> Any:
+    """A module of an optional package, imported, or a `part` of it that not every version has.
+
+    Raises MissingExtra, with `what` and `extra`, where it is not installed.
+    """
+    try:
+        found = import_module(module)
+        return found if part is None else getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise MissingExtra(what, extra) from error
 
 
 class TargetMissed(GicError):

@@ -6,8 +6,16 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Container, Mapping
-from typing import BinaryIO, Literal, NamedTuple
+import zlib
+from collections.abc import Container, Iterator, Mapping
+from fractions import Fraction
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+
+if TYPE_CHECKING:  # who asks for a resolution need not wait for numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Order = Literal["<", ">"]  # as `struct` has it
 
@@ -18,14 +26,18 @@ WIDTH, HEIGHT, ORIENTATION = 0x0100, 0x0101, 0x0112
 THUMBNAIL, STRIPS = (0x0201, 0x0202), 0x0111  # place and size of a JPEG file; places of plain pixels
 CAMERA, PLACE, INTEROPERABILITY = 0x8769, 0x8825, 0xA005  # pointers to directories
 CAMERA_WIDTH, CAMERA_HEIGHT = 0xA002, 0xA003
-RESOLUTION = (282, 283, 296)
+ACROSS, DOWN, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+INCH, CENTIMETRE = 2, 3
 XMP, PHOTOSHOP, PROFILE = 700, 34377, 34675
 # Tags of how a TIFF file stores its pixels, which are true of no other file: size and sample layout, strips and tiles,
 # pages, ink, JPEG, what has a place of its own, layers, and raw data (DNG). Every other tag tells of the picture.
 STORAGE = {254, 255, *range(256, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 301, 317, *range(320, 331)}
 STORAGE |= {*range(332, 352), *range(512, 533), XMP, 33421, 33422, PHOTOSHOP, PROFILE, 37724, *range(50706, 51200)}
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes a value, by type
-BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
+BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7
+MOST_DPI = 1 << 16
+TIFF_STRIP = 1 << 20  # bytes
+NO_EXIF = b"II*\0" + struct.pack("<IHI", 8, 0, 0)  # a first directory without entries
 
 
 class Value(NamedTuple):
@@ -179,7 +191,7 @@ def from_tiff(file: BinaryIO) -> bytes | None:
     if order is None:
         raise ValueError("not a TIFF file")
     root = read_directory(file, _long(head, 4, order), order, STORAGE)
-    if not set(root) - {ORIENTATION, *RESOLUTION}:
+    if not set(root) - {ORIENTATION, ACROSS, DOWN, RESOLUTION_UNIT}:
         return None
     body = bytearray(head)
     for tag in (CAMERA, PLACE):
@@ -223,3 +235,90 @@ def to_tiff(raw: bytes) -> tuple[bytes, Order, Directory]:
         if tag in tags and not 8 <= _long(tags[tag].data, 0, order) < len(body):
             del tags[tag]
     return body + bytes(len(body) % 2), order, tags
+
+
+def tiff_file(
+    pixels: NDArray[np.uint8], start: tuple[bytes, Order, Directory], xmp: bytes | None, icc: bytes | None
+) -> Iterator[bytes]:
+    """Parts of a TIFF file of pixels (H, W, 3 or 4): EXIF as `to_tiff` has it, deflated strips, then the directory.
+    What EXIF points to lies where it lay, maker notes included. ValueError for more than 4 GiB."""
+    block, order, tags = start
+    height, width, samples = pixels.shape
+    rows = max(1, TIFF_STRIP // (width * samples))
+    strips = [zlib.compress(pixels[y : y + rows].tobytes()) for y in range(0, height, rows)]
+    sizes = [len(strip) for strip in strips]
+    *starts, end = accumulate(sizes, initial=len(block))
+    if end >= 1 << 32:
+        raise ValueError("more than 4 GiB")
+    short, long = (partial(numbers, order, kind) for kind in (SHORT, LONG))
+    tags = tags | {256: long(width), 257: long(height), 258: short(*[8] * samples), 259: short(8), 262: short(2)}
+    tags |= {273: long(*starts), 277: short(samples), 278: long(rows), 279: long(*sizes), 284: short(1)}
+    if samples == 4:
+        tags[338] = short(2)  # not premultiplied
+    for tag, kind, data in ((XMP, BYTE, xmp), (PROFILE, UNDEFINED, icc)):
+        if data:
+            tags[tag] = Value(kind, len(data), data)
+    place = end + end % 2  # directories start at even offsets
+    yield block[:4] + long(place).data + block[8:] + b"".join(strips) + bytes(place - end)
+    yield write_directory(tags, place, order)
+
+
+def _first_directory(body: bytes) -> tuple[Order, dict[int, bytes], bytes] | None:
+    """Byte order, entries (12 bytes each) by tag, and link to the next one, of the first directory, or None.
+
+    Pillow's own reader copies every value of it, where opening needs three, and warns of each that is damaged.
+    """
+    order = order_of(body)
+    if order is None:
+        return None
+    start = _long(body, 4, order)
+    end = start + 2 + 12 * _short(body, start, order)
+    entries = {tag: body[at : at + 12] for tag, at in _entries(body, start, order).items()}
+    return (order, entries, body[end : end + 4]) if end + 4 <= len(body) else None
+
+
+def valid_dpi(value: Any) -> tuple[float, float] | None:
+    """A pair of numbers as such; None for what is no resolution."""
+    try:
+        across, down = map(float, value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if 0 < across < MOST_DPI and 0 < down < MOST_DPI else None
+
+
+def dpi_of(raw: bytes | None) -> tuple[float, float] | None:
+    """Dots per inch by EXIF; None where it does not tell."""
+    body = (raw or b"").removeprefix(PREFIX)
+    found = _first_directory(body)
+    if found is None:
+        return None
+    order, entries, _ = found
+    try:
+        unit = _short(entries[RESOLUTION_UNIT], 8, order) if RESOLUTION_UNIT in entries else INCH
+        scale = {INCH: 1.0, CENTIMETRE: 2.54}[unit]
+        dpi = []
+        for tag in (ACROSS, DOWN):
+            kind, at = struct.unpack_from(order + "2xH4xI", entries[tag])
+            numerator, denominator = struct.unpack_from(order + "II", body, at)
+            dpi.append(scale * numerator / denominator if kind == RATIONAL else 0.0)
+    except (KeyError, struct.error, ZeroDivisionError):
+        return None
+    return valid_dpi(dpi)
+
+
+def with_dpi(raw: bytes | None, dpi: tuple[float, float]) -> bytes:
+    """EXIF with a resolution. The first directory is written anew at its end; nothing moves, as maker notes hold
+    offsets."""
+    body = (raw or NO_EXIF).removeprefix(PREFIX)
+    found = _first_directory(body)
+    if found is None:
+        return with_dpi(None, dpi)  # damaged: nothing can be found in it
+    order, entries, link = found
+    body += bytes(len(body) % 2)  # directories start at even offsets
+    values = b""
+    for tag, value in zip((ACROSS, DOWN), dpi, strict=True):
+        entries[tag] = struct.pack(order + "HHII", tag, RATIONAL, 1, len(body) + len(values))
+        values += struct.pack(order + "II", *Fraction(value).limit_denominator(MOST_DPI - 1).as_integer_ratio())
+    entries[RESOLUTION_UNIT] = struct.pack(order + "HHIHxx", RESOLUTION_UNIT, SHORT, 1, INCH)
+    directory = struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + link
+    return PREFIX + body[:4] + struct.pack(order + "I", len(body) + len(values)) + body[8:] + values + directory

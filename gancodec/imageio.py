@@ -9,11 +9,10 @@ import logging
 import re
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,8 +25,8 @@ from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
 
 MAX_PIXELS = 1 << 28
+RAISE = "raise --max-pixels to allow it"
 INPUT_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # MPO comes with JPEG
-SUFFIX_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
 TURNS = {  # by orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,7 +40,7 @@ METADATA_LIMIT = 1 << 22  # bytes of ICC, EXIF and XMP each: what a .gic file ma
 JPEG_EXIF_LIMIT = 65533
 JPEG_XMP_LIMIT = 65533 - 29
 JPEG_SIDE_LIMIT = 65500
-TIFF_STRIP = 1 << 20  # bytes
+OPAQUE = 255
 # Over the state of Pillow and of `warnings`, both global to the process. A picture may hold another: split files do.
 _PILLOW = threading.RLock()
 # The property as attribute or as element.
@@ -89,15 +88,12 @@ def _load(source: str | Path | BinaryIO | Image.Image, max_pixels: int) -> Pictu
     except UnreadablePicture:
         raise
     except Image.DecompressionBombError as error:
-        raise UnreadablePicture(
-            f"the picture has more than {max_pixels} pixels; raise --max-pixels to allow it"
-        ) from error
+        raise UnreadablePicture(f"the picture has more than {max_pixels} pixels; {RAISE}") from error
     except FileNotFoundError as error:
         raise UnreadablePicture("no such file") from error
     except UnidentifiedImageError as error:
-        raise UnreadablePicture(
-            "not a picture in a format that is read here (JPEG PNG WebP AVIF TIFF BMP GIF)"
-        ) from error
+        known = "JPEG PNG WebP AVIF TIFF BMP GIF"
+        raise UnreadablePicture(f"not a picture in a format that is read here ({known})") from error
     except Exception as error:  # for damaged files Pillow raises nearly anything, struct.error and zlib.error included
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
         raise UnreadablePicture(f"unreadable picture: {why}".splitlines()[0]) from error
@@ -129,9 +125,7 @@ def _pillow_limit(max_pixels: int) -> Iterator[None]:
 def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     """Turn an open Pillow image into a Picture; raises as `load` does, or Pillow's own errors for damaged data."""
     if image.width * image.height > max_pixels:
-        raise UnreadablePicture(
-            f"{image.width}x{image.height} is more than {max_pixels} pixels; raise --max-pixels to allow it"
-        )
+        raise UnreadablePicture(f"{image.width}x{image.height} is more than {max_pixels} pixels; {RAISE}")
     if image.width == 0 or image.height == 0:
         raise UnreadablePicture("the picture has no pixels")
     notices: list[str] = []
@@ -141,14 +135,14 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     tiff = image.format == "TIFF"
     stored_exif = tiff_exif(image, notices) if tiff else None
     stored_orientation = _orientation(image, notices) if tiff else 1
-    coding = colour.coding_of(image)
+    coding = colour.coding_points(image)
     deep_colour = image.mode in ("RGB", "RGBA", "CMYK") and ";16" in str(getattr(image, "tile", ""))
     image.load()
     notices += _left_behind(image)
     if deep_colour:  # of which Pillow keeps the high bytes
         notices.append(colour.DEEP)
     clear = image.info.get("transparency")
-    if isinstance(clear, tuple) and max(clear) > colour.OPAQUE:  # of 16 bits, whatever is left of the pixels
+    if isinstance(clear, tuple) and max(clear) > OPAQUE:  # of 16 bits, whatever is left of the pixels
         image = image.copy()  # its colours are not the caller's
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     orientation = stored_orientation if tiff else _orientation(image, notices)
@@ -161,8 +155,20 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     xmp = XMP_ORIENTATION.sub(rb"\g<1>1", _xmp(image) or b"") or None
     told = ("ICC profile", icc), ("EXIF", _exif(image, stored_exif, orientation, notices)), ("XMP", xmp)
     icc, exif_block, xmp = (_within_limit(*pair, notices) for pair in told)
-    rgb, alpha = colour.arrays(converted)
+    rgb, alpha = _arrays(converted)
     return Picture(rgb, alpha, icc, exif_block, xmp, tuple(notices))
+
+
+def _arrays(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Pixels of an RGB or RGBA image, and its alpha unless that is opaque; in strips, or Pillow would hold all of them
+    two times more."""
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    alpha = np.empty(rgb.shape[:2], np.uint8) if image.mode == "RGBA" else None
+    for top, strip in colour.strips(image):
+        rgb[top : top + strip.height] = np.asarray(strip.convert("RGB"))
+        if alpha is not None:
+            alpha[top : top + strip.height] = np.asarray(strip.getchannel("A"))
+    return rgb, None if alpha is None or (alpha == OPAQUE).all() else alpha
 
 
 def _within_limit(name: str, value: bytes | None, notices: list[str]) -> bytes | None:
@@ -282,21 +288,17 @@ def _turns(block: bytes) -> bool:
     return False
 
 
+def _pixels(picture: Picture) -> NDArray[np.uint8]:
+    """(H, W, 3), or (H, W, 4) with alpha."""
+    return picture.rgb if picture.alpha is None else np.dstack((picture.rgb, picture.alpha))
+
+
 def to_image(picture: Picture) -> Image.Image:
     """Picture to an RGB or RGBA Pillow image with ICC, EXIF, XMP and comment in its `info`."""
-    pixels: NDArray[np.uint8] = picture.rgb if picture.alpha is None else np.dstack((picture.rgb, picture.alpha))
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(_pixels(picture))
     info = {"icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp, "comment": picture.comment}
     image.info.update({k: v for k, v in info.items() if v})
     return image
-
-
-def format_for(path: str | Path) -> str:
-    """Output format by suffix; UsageError for one that is not written here."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIX_FORMATS:
-        raise UsageError(f"{path}: cannot write {suffix or 'a file without suffix'}; use .png, .jpg, .webp or .tif")
-    return SUFFIX_FORMATS[suffix]
 
 
 def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
@@ -315,20 +317,19 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
     """
     notices: list[str] = []
     picture = _upright(picture, notices)
-    if format == "tiff":
-        _save_tiff(picture, target, notices)
-        return tuple(notices)
-    image = to_image(picture)
-    image.info.clear()
-    if format == "jpeg" and image.mode == "RGBA":
-        notices.append("JPEG has no transparency: laid over white")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
     writers = {"png": _png_options, "jpeg": _jpeg_options, "webp": _webp_options}
-    if format not in writers:
+    if format not in (*writers, "tiff"):
         raise UsageError(f"format {format}: choose {', '.join(writers)} or tiff")
-    options = writers[format](picture, notices)
     try:
+        if format == "tiff":
+            _save_tiff(picture, target, notices)
+            return tuple(notices)
+        image = Image.fromarray(_pixels(picture))
+        if format == "jpeg" and image.mode == "RGBA":
+            notices.append("JPEG has no transparency: laid over white")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image).convert("RGB")
+        options = writers[format](picture, notices)
         image.save(target, format=format, **{k: v for k, v in options.items() if v is not None})
     except ValueError as error:  # sides or metadata beyond what the format holds
         raise UsageError(f"cannot write as {format}: {error}") from error
@@ -368,31 +369,10 @@ def _webp_options(picture: Picture, notices: list[str]) -> dict[str, Any]:
 
 
 def _save_tiff(picture: Picture, target: BinaryIO, notices: list[str]) -> None:
-    """EXIF as it is, deflated strips, then the directory: what EXIF points to lies where it lay, maker notes included.
-
-    libtiff, which Pillow writes with, has no way to write EXIF's directories.
-    """
-    block, order, tags = exif.EMPTY_TIFF
+    """By our own writer: libtiff, which Pillow writes with, has no way to write EXIF's directories."""
+    start = exif.EMPTY_TIFF
     try:
-        block, order, tags = exif.to_tiff(picture.exif) if picture.exif else exif.EMPTY_TIFF
+        start = exif.to_tiff(picture.exif) if picture.exif else start
     except ValueError:
         notices.append("EXIF is damaged: dropped")
-    pixels = picture.rgb if picture.alpha is None else np.dstack((picture.rgb, picture.alpha))
-    height, width, samples = pixels.shape
-    rows = max(1, TIFF_STRIP // (width * samples))
-    strips = [zlib.compress(pixels[y : y + rows].tobytes()) for y in range(0, height, rows)]
-    sizes = [len(strip) for strip in strips]
-    starts = np.cumsum([len(block), *sizes]).tolist()
-    if starts[-1] >= 1 << 32:
-        raise UsageError("cannot write as tiff: more than 4 GiB")
-    short, long = (partial(exif.numbers, order, kind) for kind in (exif.SHORT, exif.LONG))
-    tags = tags | {256: long(width), 257: long(height), 258: short(*[8] * samples), 259: short(8), 262: short(2)}
-    tags |= {273: long(*starts[:-1]), 277: short(samples), 278: long(rows), 279: long(*sizes), 284: short(1)}
-    if picture.alpha is not None:
-        tags[338] = short(2)  # not premultiplied
-    for tag, kind, data in ((exif.XMP, exif.BYTE, picture.xmp), (exif.PROFILE, exif.UNDEFINED, picture.icc)):
-        if data:
-            tags[tag] = exif.Value(kind, len(data), data)
-    end = starts[-1] + starts[-1] % 2
-    target.write(block[:4] + long(end).data + block[8:] + b"".join(strips) + bytes(end - starts[-1]))
-    target.write(exif.write_directory(tags, end, order))
+    target.writelines(exif.tiff_file(_pixels(picture), start, picture.xmp, picture.icc))

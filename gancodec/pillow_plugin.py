@@ -12,14 +12,13 @@ Opening reads header and metadata; PyTorch and the model wait until pixels are a
 from __future__ import annotations
 
 import math
-import struct
 import warnings
 from dataclasses import fields, replace
-from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from gancodec import exif
 from gancodec.container import read as read_container
 from gancodec.container import spec
 from gancodec.container.peek import peek_header, peek_metadata
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
     from gancodec.types import Picture
 
 FORMAT = "GIC"
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128  # EXIF tags
-SHORT, RATIONAL = 3, 5  # EXIF types
-INCH, CENTIMETRE = 2, 3
-EXIF_PREFIX = b"Exif\0\0"
-NO_EXIF = b"II*\0" + struct.pack("<IHI", 8, 0, 0)  # a first directory without entries
-MOST_DPI = 1 << 16
 
 
 def register() -> None:
@@ -85,7 +78,12 @@ class GicImageFile(ImageFile.ImageFile):
         self._size = self._whole = header.width, header.height
         self._mode = "RGBA" if metadata.alpha else "RGB"
         self._pending = True
-        info = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": _dpi_of(metadata.exif)}
+        info = {
+            "icc_profile": metadata.icc,
+            "exif": metadata.exif,
+            "xmp": metadata.xmp,
+            "dpi": exif.dpi_of(metadata.exif),
+        }
         self.info.update({key: value for key, value in info.items() if value})
         self.info["gancodec"] = {
             "model": header.model,
@@ -226,10 +224,10 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
     source, notices = image.copy(), list[str]()
     if image.format == "TIFF":
         source.info["exif"] = imageio.tiff_exif(image, notices)
-    exif, xmp = given.get("exif"), given.get("xmp")
+    block, xmp = given.get("exif"), given.get("xmp")
     metadata = {
         "icc_profile": given.get("icc_profile"),
-        "exif": exif.tobytes() if isinstance(exif, Image.Exif) else exif,
+        "exif": block.tobytes() if isinstance(block, Image.Exif) else block,
         "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
     }
     source.info.update({key: value for key, value in metadata.items() if value})
@@ -241,81 +239,22 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
     picture = imageio.from_image(source, max_pixels)
     kept, xmp = (None if key in dropped else getattr(picture, key) for key in ("exif", "xmp"))
     dpi = _dpi_to_write(image, given)
-    if dpi is not None and not _same(dpi, _dpi_of(kept)):
-        kept = _with_dpi(kept, dpi)
+    if dpi is not None and not _same(dpi, exif.dpi_of(kept)):
+        kept = exif.with_dpi(kept, dpi)
     return replace(picture, exif=kept, xmp=xmp, notices=(*notices, *picture.notices))
 
 
 def _dpi_to_write(image: Image.Image, given: dict[str, Any]) -> tuple[float, float] | None:
     """Dots per inch that were asked for, or that the image has where no EXIF was given."""
     if given.get("dpi") is not None:
-        dpi = _valid_dpi(given["dpi"])
+        dpi = exif.valid_dpi(given["dpi"])
         if dpi is None:
-            raise ValueError(f"dpi = {given['dpi']!r}: must be two numbers above 0 and below {MOST_DPI}")
+            raise ValueError(f"dpi = {given['dpi']!r}: must be two numbers above 0 and below {exif.MOST_DPI}")
         return dpi
-    dpi = None if {"exif", "dpi"} & set(given) else _valid_dpi(image.info.get("dpi"))
+    dpi = None if {"exif", "dpi"} & set(given) else exif.valid_dpi(image.info.get("dpi"))
     return None if dpi == (1, 1) else dpi  # what Pillow tells of TIFF files that say nothing
-
-
-def _valid_dpi(value: Any) -> tuple[float, float] | None:
-    try:
-        across, down = map(float, value)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return (across, down) if 0 < across < MOST_DPI and 0 < down < MOST_DPI else None
 
 
 def _same(dpi: tuple[float, float], other: tuple[float, float] | None) -> bool:
     """Are they the same but for the rounding of other formats? PNG counts pixels per metre."""
     return other is not None and all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(dpi, other, strict=True))
-
-
-def _directory(body: bytes) -> tuple[str, dict[int, bytes], bytes]:
-    """Byte order, entries (12 bytes each) by tag, and link to the next one, of the first directory of EXIF.
-
-    Opening needs three tags of it; Pillow's own reader copies every one, and warns of each that is damaged. Raises
-    KeyError and struct.error where the directory is.
-    """
-    order = {b"II*\0": "<", b"MM\0*": ">"}[body[:4]]
-    (start,) = struct.unpack_from(order + "I", body, 4)
-    (count,) = struct.unpack_from(order + "H", body, start)
-    end = start + 2 + 12 * count
-    (link,) = struct.unpack_from("4s", body, end)
-    entries = [body[at : at + 12] for at in range(start + 2, end, 12)]
-    return order, {struct.unpack(order + "H", entry[:2])[0]: entry for entry in entries}, link
-
-
-def _dpi_of(exif: bytes | None) -> tuple[float, float] | None:
-    """Dots per inch by EXIF; None where it does not tell."""
-    body = (exif or b"").removeprefix(EXIF_PREFIX)
-    try:
-        order, entries, _ = _directory(body)
-        unit = struct.unpack_from(order + "H", entries[RESOLUTION_UNIT], 8)[0] if RESOLUTION_UNIT in entries else INCH
-        scale = {INCH: 1.0, CENTIMETRE: 2.54}[unit]
-        dpi = []
-        for tag in (X_RESOLUTION, Y_RESOLUTION):
-            kind, at = struct.unpack_from(order + "2xH4xI", entries[tag])
-            numerator, denominator = struct.unpack_from(order + "II", body, at)
-            dpi.append(scale * numerator / denominator if kind == RATIONAL else 0.0)
-    except (KeyError, struct.error, ZeroDivisionError):
-        return None
-    return _valid_dpi(dpi)
-
-
-def _with_dpi(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
-    """EXIF with a resolution. The first directory is written anew at its end; nothing moves, as maker notes hold
-    offsets."""
-    body = (exif or NO_EXIF).removeprefix(EXIF_PREFIX)
-    try:
-        order, entries, link = _directory(body)
-    except (KeyError, struct.error):
-        return _with_dpi(None, dpi)  # damaged: nothing can be found in it
-    body += bytes(len(body) % 2)  # directories start at even offsets
-    values = b""
-    for tag, value in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True):
-        entries[tag] = struct.pack(order + "HHII", tag, RATIONAL, 1, len(body) + len(values))
-        values += struct.pack(order + "II", *Fraction(value).limit_denominator(MOST_DPI - 1).as_integer_ratio())
-    entries[RESOLUTION_UNIT] = struct.pack(order + "HHIHxx", RESOLUTION_UNIT, SHORT, 1, INCH)
-    start = len(body) + len(values)
-    directory = struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + link
-    return EXIF_PREFIX + body[:4] + struct.pack(order + "I", start) + body[8:] + values + directory

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from gancodec import imageio
 from gancodec._version import __version__
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
-from gancodec.container import MAX_PIXELS
+from gancodec.container import MAX_PIXELS, spec
 from gancodec.errors import CorruptFile, GicError, UnsupportedFile
 from gancodec.metrics import ms_ssim, psnr
 from gancodec.weights import ModelInfo
@@ -88,13 +88,14 @@ class Entry:
 class Baseline:
     """Entries by name (the path from the baseline's folder, with forward slashes), and what they were made with."""
 
-    version: str
     model: str
     entropy_hash: str
     files: dict[str, Entry] = field(default_factory=dict)
 
-    def shared(self) -> Settings:
-        """The settings of all pictures where they agree, else the usual ones."""
+    def settings_of(self, name: str) -> Settings:
+        """Those of a file; of a new one those of all pictures where they agree, else the usual ones."""
+        if name in self.files and (own := self.files[name].settings) is not None:
+            return own
         found = {entry.settings for entry in self.files.values() if entry.settings is not None}
         return found.pop() if len(found) == 1 else Settings()
 
@@ -154,20 +155,15 @@ def finite(value: float | None) -> float | None:
     return None if value is None or math.isinf(value) else value
 
 
-def new_baseline(model: ModelInfo, files: Mapping[str, Entry]) -> Baseline:
-    """The baseline that this installation writes."""
-    return Baseline(__version__, model.name, model.entropy_hash.hex(), dict(files))
-
-
-def dump(baseline: Baseline) -> bytes:
-    """A baseline as the bytes of its file."""
+def dump(model: ModelInfo, files: Mapping[str, Entry]) -> bytes:
+    """The baseline that this installation writes, as the bytes of its file."""
     record = {
         "format": FORMAT,
         "version": VERSION,
-        "gancodec": baseline.version,
-        "model": baseline.model,
-        "entropy_hash": baseline.entropy_hash,
-        "files": {name: baseline.files[name].record for name in sorted(baseline.files)},
+        "gancodec": __version__,
+        "model": model.name,
+        "entropy_hash": model.entropy_hash.hex(),
+        "files": {name: files[name].record for name in sorted(files)},
     }
     return (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -187,7 +183,7 @@ def parse(data: bytes) -> Baseline:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise CorruptFile(f"not a baseline of file sizes: {why}") from error
-    return Baseline(version, model, entropy_hash, files)
+    return Baseline(model, entropy_hash, files)
 
 
 def _no_number(text: str) -> float:
@@ -211,18 +207,13 @@ def _entry(name: str, record: dict[str, Any]) -> Entry:
     return Entry(size, record["sha256"], settings, *map(float, figures))
 
 
-def is_gic(name: str) -> bool:
-    """Is this a coded file, by its name?"""
-    return name.lower().endswith(".gic")
-
-
 def measure(name: str, data: bytes, settings: Settings, model: str, max_pixels: int = MAX_PIXELS) -> Entry:
     """Encode and decode the bytes of a picture file, or decode those of a .gic file.
 
     Quality is of the colours alone; alpha is lossless. Raises what the codec raises.
     """
     decoding = DecodeOptions(device=settings.device, realism=0.0, max_pixels=max_pixels)  # quality means fidelity here
-    if is_gic(name):
+    if name.lower().endswith(spec.SUFFIX):
         decode_bytes(data, decoding)
         return Entry(len(data))
     picture = imageio.load(io.BytesIO(data), max_pixels)
@@ -289,10 +280,7 @@ def examine(
 def summary(findings: Iterable[Finding], exact: bool) -> tuple[str, bool]:
     """One line that counts the verdicts, and whether the check fails; with `exact` it does for gains too."""
     verdicts = [finding.verdict for finding in findings]
-    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts), key=_order)]
+    order = sorted(set(verdicts), key=lambda verdict: ((OK, BETTER, verdict).index(verdict), verdict))
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in order]
     failed = any(verdict != OK and (exact or verdict != BETTER) for verdict in verdicts)
     return f"{len(verdicts)} file{'' if len(verdicts) == 1 else 's'}: {', '.join(counts)}", failed
-
-
-def _order(verdict: str) -> tuple[int, str]:
-    return ([OK, BETTER].index(verdict) if verdict in (OK, BETTER) else 2), verdict

@@ -15,6 +15,7 @@ SITES = BLOCK // LATENT_STRIDE  # latent sites along the side of a block
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
+Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 Number = TypeVar("Number", bound=np.generic)
 
 

@@ -60,7 +60,7 @@ FLAGS = {
     "export": {"--model", "--realism", "--out/-o", "--overwrite/-f", "--json", "--quiet/-q", "--verbose/-v", "--help"},
     "eval": READING | {
         "--out", "--codecs", "--bpp", "--sweep", "--beta", "--device", "--jobs", "--backbones", "--saliency",
-        "--anchors", "--overlay", "--against", "--speed", "--show", "--title", "--targets", "--publish", "--insert",
+        "--anchors", "--overlay", "--against", "--speed", "--show", "--title",
     },
     "tune-curve": {
         "--out", "--n", "--store", "--model", "--device", "--json", "--quiet/-q", "--verbose/-v", "--help",

@@ -13,8 +13,9 @@ from gancodec.errors import UsageError
 from gancodec.evaluate.curves import Curve, at_rate, bd_rate, best, curve_of, curves, means
 from gancodec.evaluate.report import tables
 from gancodec.evaluate.report.anchors import read_anchors
-from gancodec.evaluate.report.page import Column, Table
 from gancodec.evaluate.rows import RATE, SETTING, Log, Row
+from gancodec.evaluate.table import Column, Table
+from tools import publish_results
 
 ANCHORS = Path(__file__).parents[2] / "shared" / "anchors"
 
@@ -159,7 +160,8 @@ def test_targets_give_the_gap(tmp_path: Path) -> None:
         {"codec": "absent", "metric": "psnr", "label": "bar", "values": [1.0, 2.0]},
     ]
     path.write_text(json.dumps({"rates": [0.05, 9], "bars": bars}))
-    found = tables.targets(tables.read_targets(path), [curve("x")], means([row("x", "1", 0.05, 0.05, 24.5)], 1))
+    wanted, found = publish_results.read_targets(path), means([row("x", "1", 0.05, 0.05, 24.5)], 1)
+    found = publish_results.targets(wanted, [curve("x")], found)
     assert [r["what"] for r in found.rows[:3]] == [
         "**PSNR dB, x**, one setting for all",
         "PSNR dB, x, every picture at the rate",
@@ -169,7 +171,7 @@ def test_targets_give_the_gap(tmp_path: Path) -> None:
     assert [r["9"] for r in found.rows] == [None, None, None, None, "2.00 (–)"]
     path.write_text("{}")
     with pytest.raises(UsageError, match="--targets"):
-        tables.read_targets(path)
+        publish_results.read_targets(path)
 
 
 def test_markdown_escapes() -> None:

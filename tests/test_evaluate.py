@@ -22,6 +22,7 @@ from gancodec.evaluate import codecs, job, run
 from gancodec.evaluate.rows import Log
 from tests.conftest import Ran, Run
 from tests.tiny import picture
+from tools import publish_results
 
 BACKBONES = Path(__file__).parents[2] / "shared" / "backbones"
 HEIGHT, WIDTH = 176, 192
@@ -189,22 +190,27 @@ def test_published_page_and_inserted_table(go: Eval, tmp_path: Path) -> None:
     anchor.write_text("codec,bpp,psnr\n" + "".join(f"published,{0.5 * i},{20 + 2 * i}\n" for i in range(1, 9)))
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- gancodec eval: targets -->\nold\n<!-- end of gancodec eval: targets -->\nafter\n")
-    words = ("--bpp", "0.8,1,1.2", "--codecs", "jpeg", "--sweep", "--show", "0", "--targets", target, "--insert", page)
-    more = ("--anchors", anchor, "--overlay", "publ*", "--publish", tmp_path / "docs" / "few", "--title", "A few")
+    words = ("--bpp", "0.8,1,1.2", "--codecs", "jpeg", "--sweep", "--show", "0")
+    more = ("--anchors", anchor, "--overlay", "publ*", "--title", "A few")
+    published = ("--targets", target, "--insert", page, "--publish", tmp_path / "docs" / "few")
     ran = go(tmp_path / "in", *words, *more)
     assert ran.code == 0, ran.err
+    assert publish_results.main([str(word) for word in (tmp_path / "out", *published)]) == 0
     lines = page.read_text().splitlines()
     assert lines[0] == "before"
     assert lines[-1] == "after"
     assert "old" not in lines
     assert any(line.startswith("| PSNR dB: the bar | 20.00 (+") for line in lines)
-    published = (tmp_path / "docs" / "few.md").read_text()
-    assert published.startswith("# A few\n")
-    assert "few/rd-psnr.svg" in published
+    text = (tmp_path / "docs" / "few.md").read_text()
+    assert text.startswith("# A few\n")
+    assert "few/rd-psnr.svg" in text
+    assert "| PSNR dB: the bar | 20.00 (+" in text
+    assert json.loads((tmp_path / "docs" / "few.json").read_text())["title"] == "A few"
     assert "published (anchor)" in (tmp_path / "docs" / "few" / "rd-psnr.svg").read_text()
     assert not list((tmp_path / "docs").rglob("*.png")), "figures only"
     again = page.read_bytes()
     assert go(tmp_path / "in", *words, *more).code == 0
+    assert publish_results.main([str(word) for word in (tmp_path / "out", *published)]) == 0
     assert page.read_bytes() == again
 
 
@@ -232,9 +238,21 @@ def test_the_faithful_end_is_all_that_some_models_have(tiny_folder: Path, monkey
         (["--codecs", "jpeg", "--anchors", "missing.csv"], 2, "--anchors missing.csv: not a file of curves"),
     ],
 )
-def test_refusals(go: Eval, tmp_path: Path, words: list[str], code: int, message: str) -> None:
+def test_refusals(
+    go: Eval,
+    tmp_path: Path,
+    capsysbinary: pytest.CaptureFixture[bytes],
+    words: list[str],
+    code: int,
+    message: str,
+) -> None:
     (path,) = save(tmp_path / "in", "a.png")
-    ran = go(path, *words)
+    if "--insert" in words:  # of the tool that publishes what was measured
+        found = publish_results.main([str(tmp_path / "out"), *words])
+        out, err = capsysbinary.readouterr()
+        ran = Ran(found, out, err.decode())
+    else:
+        ran = go(path, *words)
     assert (ran.code, ran.out) == (code, b"")
     assert message in ran.err
     assert len([line for line in ran.err.splitlines() if line.startswith("gancodec:")]) == 1

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gancodec import container, imageio
+from gancodec import container
 from gancodec.cli import decode
 from gancodec.codec import EncodeOptions
 from gancodec.container import spec
@@ -258,4 +258,4 @@ def test_options_name_the_coders_there_are() -> None:
 
 
 def test_formats_known_without_asking_are_those_that_are_written() -> None:
-    assert all(imageio.SUFFIX_FORMATS[suffix] == name for suffix, name in decode.FORMATS.items())
+    assert all(decode.SUFFIX_FORMATS[suffix] == name for name, suffix in decode.SUFFIXES.items())

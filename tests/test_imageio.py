@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from gancodec import colour, imageio
 from gancodec import exif as exif_bytes
+from gancodec.cli import decode
 from gancodec.container import spec
 from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.types import Picture
@@ -625,13 +626,13 @@ def test_unknown_output_format() -> None:
     ],
 )
 def test_format_for(name: str, format: str) -> None:
-    assert imageio.format_for(name) == imageio.format_for(Path("folder") / name) == format
+    assert decode.format_for(name) == decode.format_for(Path("folder") / name) == format
 
 
 @pytest.mark.parametrize("name", ["a", "a.gic", "a.bmp", ".png", "a.png.", "folder.png/a"])
 def test_suffixes_that_are_not_written(name: str) -> None:
     with pytest.raises(UsageError, match="cannot write"):
-        imageio.format_for(name)
+        decode.format_for(name)
 
 
 def test_to_image_carries_metadata() -> None:

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gancodec.evaluate.report.page import Column, Plot, Rate, Report, Sample, Shown, Table, apart, render
+from gancodec.evaluate.report.page import Plot, Rate, Report, Sample, Shown, apart, render
+from gancodec.evaluate.table import Column, Table
 
 HOSTILE = "<script>alert(1)</script>.png"
 SVG = (
@@ -63,7 +64,6 @@ def report(**changes: Any) -> Report:
         "facts": (("torch", "2.0"), ("machine", HOSTILE)),
         "notes": ("a note",),
         "summary": Table(columns, rows),
-        "targets": Table(),
         "speed": Table(columns[:2], rows[:1]),
         "bd_rate": Table(),
         "plots": (Plot("one", SVG), Plot("two", SVG)),

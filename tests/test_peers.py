@@ -20,8 +20,9 @@ from PIL import Image
 from gancodec import imageio
 from gancodec.errors import GicError, MissingExtra, UsageError
 from gancodec.evaluate import codecs, peers
-from gancodec.evaluate.contract import Peer, Pixels
+from gancodec.evaluate.contract import Peer
 from gancodec.metrics import psnr
+from gancodec.types import Pixels
 from tests.tiny import picture
 
 SHARED = Path(__file__).parents[2] / "shared"

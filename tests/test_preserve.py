@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from gancodec import exif, imageio
+from gancodec.cli.decode import format_for
 from tests.conftest import FakeCodec, Run
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -126,7 +127,7 @@ def test_exif_is_the_same_to_the_byte(tmp_path: Path, full: Path) -> None:
         for output in ("png", "jpg", "webp"):
             decoded = tmp_path / f"decoded.{output}"
             with decoded.open("wb") as file:
-                imageio.save(imageio.load(source), file, imageio.format_for(decoded))
+                imageio.save(imageio.load(source), file, format_for(decoded))
             assert exiftool("-b", "-Exif", decoded) == stored
 
 

@@ -106,6 +106,15 @@ def open_source(source: str) -> BinaryIO:
         raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
 
 
+def read_source(source: str) -> bytes:
+    """All bytes of an input; UnreadablePicture where they cannot be had."""
+    with open_source(source) as handle:
+        try:
+            return handle.read()
+        except OSError as error:
+            raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+
+
 def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> bytes:
     """All bytes of a .gic file whose header is sound; of another format only the start, for the error message.
 

@@ -23,10 +23,9 @@ from gancodec.batch.files import Job, Saving
 from gancodec.container import spec
 from gancodec.errors import GicError, UnreadablePicture
 from gancodec.messages import describe
+from gancodec.options import DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
-    from gancodec.codec.api import Encoded
-    from gancodec.options import DecodeOptions, EncodeOptions
     from gancodec.tiling import Progress
 
 TRIM_FROM = 1 << 25  # bytes that a process has grown by since; after every input it would cost a fifth of the time
@@ -94,7 +93,10 @@ def run(job: Job, task: Task, content: bytes | None = None, progress: Progress |
             if job.known and record["sha256"] == job.known:
                 return Outcome({**record, "skipped": True})
             stream.seek(0)
-            data, facts = _convert(stream, task, record["source_bytes"], progress)
+            if isinstance(task.options, EncodeOptions):
+                data, facts = _encode(stream, task.options, record["source_bytes"], progress)
+            else:
+                data, facts = _decode(stream, task.options, task.kind, progress)
         files.write(job, data, task.saving)
         record |= facts
     except BrokenPipeError:  # nobody reads our output any more: no failure of this input
@@ -148,8 +150,6 @@ def load(task: Task) -> None:
 
 def _opened(job: Job, task: Task) -> BinaryIO:
     """The input; of a .gic file nothing is read where its header refuses it."""
-    from gancodec.options import DecodeOptions
-
     if not isinstance(task.options, DecodeOptions):
         return files.open_source(job.source)
     data = files.read_gic(job.source, task.options.max_pixels)
@@ -172,24 +172,19 @@ def _sha256(stream: BinaryIO) -> str | None:
     return digest.hexdigest()
 
 
-def _convert(stream: BinaryIO, task: Task, source_bytes: int, progress: Progress | None) -> tuple[bytes, Record]:
-    """Bytes of the output, and what the record says of it."""
-    from gancodec.options import EncodeOptions
-
-    if isinstance(task.options, EncodeOptions):
-        return _encode(stream, task.options, source_bytes, progress)
-    return _decode(stream, task.options, task.kind, progress)
-
-
 def _encode(
     stream: BinaryIO, options: EncodeOptions, source_bytes: int, progress: Progress | None
 ) -> tuple[bytes, Record]:
+    """Bytes of the output, and what the record says of it."""
     from gancodec import imageio
-    from gancodec.codec.api import encode_picture
+    from gancodec.codec.api import describe_miss, encode_picture
 
     picture = imageio.load(stream, options.max_pixels)
     coded = encode_picture(picture, options, progress=progress)
     height, width = picture.rgb.shape[:2]
+    told = [*coded.notices] if coded.hit else [*coded.notices, describe_miss(coded, options)]
+    if (size := len(coded.data)) > source_bytes:
+        told.append(f"the .gic file ({size} bytes) is larger than its source ({source_bytes} bytes)")
     return coded.data, {
         "width": width,
         "height": height,
@@ -200,11 +195,12 @@ def _encode(
         "n": coded.n,
         "probes": coded.probes,
         "hit": coded.hit,
-        "warnings": [*coded.notices, *_warnings(coded, options, source_bytes)],
+        "warnings": told,
     }
 
 
 def _decode(stream: BinaryIO, options: DecodeOptions, kind: str, progress: Progress | None) -> tuple[bytes, Record]:
+    """The same for a .gic file."""
     from gancodec import imageio
     from gancodec.codec.api import decode_parsed
 
@@ -225,14 +221,3 @@ def _decode(stream: BinaryIO, options: DecodeOptions, kind: str, progress: Progr
         "comment": picture.comment,
         "warnings": list(dict.fromkeys([*picture.notices, *notices])),
     }
-
-
-def _warnings(coded: Encoded, options: EncodeOptions, source_bytes: int) -> list[str]:
-    from gancodec.codec.api import describe_miss
-
-    warnings = []
-    if not coded.hit:
-        warnings.append(describe_miss(coded, options))
-    if len(coded.data) > source_bytes:
-        warnings.append(f"the .gic file ({len(coded.data)} bytes) is larger than its source ({source_bytes} bytes)")
-    return warnings

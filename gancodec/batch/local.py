@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Generator, Iterable
 from functools import partial
-from typing import NamedTuple
 
 from gancodec.batch import files, job
 from gancodec.batch.files import Job
@@ -17,13 +16,6 @@ from gancodec.workers import Pool
 HOPELESS = 3  # inputs, per worker, that are given up before any other is finished
 
 Outcomes = Generator[Outcome, None, None]
-
-
-class Ticket(NamedTuple):
-    """A job with what had to be read here for it, or what came of trying that."""
-
-    job: Job
-    content: bytes | Outcome | None = None
 
 
 def run(jobs: Iterable[Job], task: Task, workers: int, threads: int, retries: int = 0) -> Outcomes:
@@ -46,29 +38,29 @@ def run(jobs: Iterable[Job], task: Task, workers: int, threads: int, retries: in
     times = f" ({1 + retries} times)" if retries else ""
     lost, proven = 0, False
     with Pool(workers, threads) as pool:
-        for ticket, outcome in pool.run(partial(_convert, task), map(_ticket, jobs), retries):
+        for (asked, _), outcome in pool.run(partial(_convert, task), map(_ticket, jobs), retries):
             if isinstance(outcome, Outcome):
                 proven = True
                 yield outcome
                 continue
             lost += 1
-            yield job.failure(ticket.job, GicError(f"{outcome.reason} while it had this input in hand{times}"))
+            yield job.failure(asked, GicError(f"{outcome.reason} while it had this input in hand{times}"))
             if not proven and lost >= HOPELESS * (1 + len(pool.busy)):
                 raise GicError(f"{outcome.reason}, as all before it: workers cannot run here (fewer --jobs?)")
 
 
-def _ticket(asked: Job) -> Ticket:
-    """Pipes are read here, as names such as /dev/fd/63 mean something in this process only.
+def _ticket(asked: Job) -> tuple[Job, bytes | Outcome | None]:
+    """A job with what had to be read here for it, or what came of trying that.
 
-    Devices, which may have no end, are left to the worker.
+    Pipes are read here, as names such as /dev/fd/63 mean something in this process only. Devices, which may have no
+    end, are left to the worker.
     """
     if not os.path.exists(asked.source) or not stat.S_ISFIFO(os.stat(asked.source).st_mode):
-        return Ticket(asked)
+        return asked, None
     try:
-        with files.open_source(asked.source) as stream:
-            return Ticket(asked, stream.read())
+        return asked, files.read_source(asked.source)
     except Exception as error:
-        return Ticket(asked, job.failure(asked, error))
+        return asked, job.failure(asked, error)
 
 
 def _convert(task: Task, asked: Job, content: bytes | Outcome | None) -> Outcome:

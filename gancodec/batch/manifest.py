@@ -6,21 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from gancodec.batch.files import Job, Saving, open_source
+from gancodec.batch.files import Job, Saving, read_source
 from gancodec.batch.job import Record
 from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
-
-if TYPE_CHECKING:
-    from gancodec.options import DecodeOptions, EncodeOptions
+from gancodec.options import DecodeOptions, EncodeOptions
 
 KEPT_OUT = ("device", "max_pixels", "strict")  # options that decide whether there is an output, not which
 
 
-class Manifest:
+class Manifest(AbstractContextManager["Manifest"]):
     """A manifest to append to. Each line reaches the system before the next begins: a killed run loses none of them,
     and leaves at most a last line that is cut.
 
@@ -43,15 +41,15 @@ class Manifest:
             self._file.close()
             raise UsageError(f"manifest {path}: a pipe or a terminal keeps nothing, name a file")
         size = self._file.seek(0, os.SEEK_END)
-        if size:
-            self._file.seek(0)
-            sound = self._file.read(1) == b"{"
-            self._file.seek(size - 1)
-            self._cut = self._file.read(1) != b"\n"
-        if size and not sound:
+        first, last = self._byte(0), self._byte(max(size - 1, 0))
+        if first not in (b"", b"{"):
             self._file.close()
             raise UsageError(f"{path} is there and is no manifest")
-        self._cut = bool(size) and self._cut
+        self._cut = last not in (b"", b"\n")
+
+    def _byte(self, place: int) -> bytes:
+        self._file.seek(place)
+        return self._file.read(1)
 
     def add(self, record: Record) -> None:
         """Append one line; a line that was cut before it stays alone."""
@@ -61,12 +59,7 @@ class Manifest:
         except OSError as error:
             raise GicError(f"manifest {self.path} cannot be written: {error.strerror or error}") from error
 
-    def __enter__(self) -> Manifest:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
@@ -145,7 +138,7 @@ def settings_key(options: EncodeOptions | DecodeOptions, kind: str) -> str:
     values = {name: value for name, value in asdict(options).items() if name not in KEPT_OUT}
     values |= {"does": type(options).__name__, "kind": kind, "weights": _weights(options)}
     maps = (str(values.get(name) or "").removeprefix("file:") for name in ("roi", "saliency"))
-    values["maps"] = [_sha256(path) for path in maps if os.path.isfile(path)]
+    values["maps"] = [hashlib.sha256(read_source(path)).hexdigest() for path in maps if os.path.isfile(path)]
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -157,8 +150,3 @@ def _weights(options: EncodeOptions | DecodeOptions) -> str:
     except MissingWeights:  # which every picture will tell
         return ""
     return "" if info is None else info.sha256
-
-
-def _sha256(path: str) -> str:
-    with open_source(path) as handle:
-        return hashlib.sha256(handle.read()).hexdigest()

@@ -20,7 +20,7 @@ from gancodec.batch import files, job
 from gancodec.batch.files import Job
 from gancodec.batch.job import Outcome, Task
 from gancodec.batch.local import Outcomes
-from gancodec.errors import GicError, MissingExtra
+from gancodec.errors import GicError, optional
 from gancodec.workers import THREAD_VARIABLES
 
 TASK = 4  # inputs that a worker is given at a time, and has to do again if it dies
@@ -75,8 +75,7 @@ def _read(row: Row) -> Row:
     try:
         large = os.path.getsize(row["source"]) > LARGEST if os.path.isfile(row["source"]) else False
         if not large:
-            with files.open_source(row["source"]) as stream:
-                content = stream.read()
+            content = files.read_source(row["source"])
     except Exception as error:
         outcome = json.dumps(job.failure(Job(row["source"], row["target"]), error))
     return {**row, "content": content, "large": large, "outcome": outcome}
@@ -153,11 +152,8 @@ def load() -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns that it will not do so one day
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")  # what fails is in the records
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtra("--engine ray", "ray") from error
+    ray = optional("ray", "--engine ray", "ray")
+    optional("ray.data", "--engine ray", "ray")
     return ray
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gancodec.batch.files import Saving
 from gancodec.cli import decode, encode, files, options
 from gancodec.errors import UsageError
-from gancodec.options import DecodeOptions, EncodeOptions
+from gancodec.options import DecodeOptions
 
 if TYPE_CHECKING:
     from gancodec.cli.convert import Engine
@@ -47,31 +47,15 @@ Retries = Annotated[
 Overwrite = Annotated[bool, typer.Option("-f", "--overwrite", help="Do all again, and replace outputs that exist.")]
 
 
+@options.encoding
 def batch(
     context: typer.Context,
     inputs: Annotated[list[str], typer.Argument(metavar="IN", help="Files or folders.", show_default=False)],
     folder: Folder,
-    bpp: options.Bpp = None,
-    size: options.Size = None,
-    n: options.Parameter = None,
-    strict: options.Strict = False,
-    entropy: options.EntropyOption = EncodeOptions.entropy,
-    strip: options.Strip = "",
-    saliency: options.Saliency = None,
-    saliency_model: options.SaliencyModel = None,
-    saliency_strength: options.SaliencyStrength = None,
-    roi: options.Roi = None,
-    roi_boxes: options.RoiBoxes = None,
-    protect: options.Protect = "",
-    profile: options.ProfileOption = EncodeOptions.profile,
-    inner: options.InnerOption = EncodeOptions.inner,
-    factor: options.Factor = EncodeOptions.factor,
+    *,
     backwards: Backwards = False,
     picture_format: decode.FormatOption = None,
     realism: options.Realism = None,
-    model: options.Model = None,
-    device: options.DeviceOption = "auto",
-    max_pixels: options.MaxPixels = options.MAX_PIXELS,
     engine: EngineOption = "local",
     address: Address = None,
     jobs: options.Jobs = 0,
@@ -84,6 +68,7 @@ def batch(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    **asked: Any,
 ) -> None:
     """Encode (or --decode) many pictures, and go on where an earlier run stopped.
 
@@ -102,10 +87,11 @@ def batch(
     chosen = _engine(engine, address, jobs, threads, gpus, retries, report)
     options.set_threads(threads)
     if backwards:
-        task = Task(DecodeOptions(model, device, realism, max_pixels), saving, picture_format or "png")
+        how = DecodeOptions(asked["model"], asked["device"], realism, asked["max_pixels"])
+        task = Task(how, saving, picture_format or "png")
         suffixes, suffix, show = files.GIC_SUFFIXES, decode.SUFFIXES[task.kind], decode.show
     else:
-        task = Task(options.encode_options(context.params), saving)
+        task = Task(options.encode_options(asked), saving)
         suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
     run = convert.Run(report, task, show, log, resume=True)
     plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
@@ -44,35 +45,26 @@ def _here(todo: Iterable[Job], task: Task, report: Report | None) -> local.Outco
 class Totals:
     """Figures of a whole run."""
 
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-    before: int = 0
-    after: int = 0
+    counts: Counter[str] = field(default_factory=Counter)  # inputs by what became of them, and bytes before and after
     bpp: float = 0.0
     started: float = field(default_factory=time.perf_counter)
 
     def add(self, record: Record) -> None:
         """Count one record."""
-        if record.get("skipped"):
-            self.skipped += 1
-        elif "error" in record:
-            self.failed += 1
-        else:
-            self.done += 1
-            self.before += record["source_bytes"]
-            self.after += record["bytes"]
+        kind = "skipped" if record.get("skipped") else "failed" if "error" in record else "done"
+        self.counts[kind] += 1
+        if kind == "done":
+            self.counts.update(before=record["source_bytes"], after=record["bytes"])
             self.bpp += record["bpp"]
 
     def row(self) -> tuple[str, ...]:
         """Cells under `COLUMNS`."""
         from rich.filesize import decimal
 
-        seconds = time.perf_counter() - self.started
-        counts = (str(count) for count in (self.done, self.skipped, self.failed))
-        sizes = (decimal(size) for size in (self.before, self.after))
-        bpp = f"{self.bpp / self.done:.4f}" if self.done else "-"
-        return (*counts, *sizes, bpp, f"{seconds:.1f}", f"{self.done / seconds:.2f}")
+        seconds, done = time.perf_counter() - self.started, self.counts["done"]
+        counts = (str(self.counts[kind]) for kind in ("done", "skipped", "failed"))
+        sizes = (decimal(self.counts[side]) for side in ("before", "after"))
+        return (*counts, *sizes, f"{self.bpp / done:.4f}" if done else "-", f"{seconds:.1f}", f"{done / seconds:.2f}")
 
 
 @dataclass

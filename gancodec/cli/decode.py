@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gancodec.cli.report import Report
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
-FORMATS = {suffix: name for name, suffix in SUFFIXES.items()}  # those that need not be asked from imageio, and numpy
+SUFFIX_FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".tif": "tiff", ".tiff": "tiff"}
 
 FormatOption = Annotated[
     options.Format | None,
@@ -85,18 +86,18 @@ def format_of(output: str | None, asked: options.Format | None) -> str:
         return asked or "png"
     suffix = os.path.splitext(output)[1].lower()
     if asked is None:
-        return _format_for(output, suffix)
-    if suffix in files.PICTURE_SUFFIXES and _format_for(output, suffix) != asked:
+        return format_for(output)
+    if suffix in files.PICTURE_SUFFIXES and format_for(output) != asked:
         raise UsageError(f"--format {asked} does not fit the name {output}")
     return asked
 
 
-def _format_for(output: str, suffix: str) -> str:
-    if suffix in FORMATS:
-        return FORMATS[suffix]
-    from gancodec import imageio
-
-    return imageio.format_for(output)
+def format_for(path: str | Path) -> str:
+    """Output format by suffix; UsageError for one that is not written here."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIX_FORMATS:
+        raise UsageError(f"{path}: cannot write {suffix or 'a file without suffix'}; use .png, .jpg, .webp or .tif")
+    return SUFFIX_FORMATS[suffix]
 
 
 def show(record: Record, report: Report) -> None:

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gancodec.batch.files import Job, Saving
 from gancodec.cli import files, options
-from gancodec.options import EncodeOptions
 
 if TYPE_CHECKING:
     from gancodec.batch.job import Record
     from gancodec.cli.report import Report
 
 
+@options.encoding
 def encode(
-    context: typer.Context,
     inputs: options.Pictures,
     output: options.Output = None,
     folder: options.Folder = None,
-    bpp: options.Bpp = None,
-    size: options.Size = None,
-    n: options.Parameter = None,
-    strict: options.Strict = False,
-    model: options.Model = None,
-    entropy: options.EntropyOption = EncodeOptions.entropy,
-    device: options.DeviceOption = "auto",
+    *,
     threads: options.Threads = None,
-    strip: options.Strip = "",
-    saliency: options.Saliency = None,
-    saliency_model: options.SaliencyModel = None,
-    saliency_strength: options.SaliencyStrength = None,
-    roi: options.Roi = None,
-    roi_boxes: options.RoiBoxes = None,
-    protect: options.Protect = "",
-    profile: options.ProfileOption = EncodeOptions.profile,
-    inner: options.InnerOption = EncodeOptions.inner,
-    factor: options.Factor = EncodeOptions.factor,
-    max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     jobs: options.Jobs = 1,
@@ -48,6 +30,7 @@ def encode(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    **asked: Any,
 ) -> None:
     """Encode pictures to .gic files (photo.png becomes photo.gic).
 
@@ -61,7 +44,7 @@ def encode(
 
     convert.check_jobs(inputs, jobs, manifest)
     options.set_threads(threads)
-    task = Task(options.encode_options(context.params), saving)
+    task = Task(options.encode_options(asked), saving)
     run = convert.Run(report, task, show, manifest)
     plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
     raise typer.Exit(run(plan, partial(convert.local_engine, report=report, jobs=jobs, threads=threads)))

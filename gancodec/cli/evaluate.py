@@ -7,9 +7,8 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,13 +17,11 @@ import typer
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
 from gancodec.errors import GicError, UsageError
-from gancodec.messages import FAILED
+from gancodec.messages import FAILED, printable
 
 if TYPE_CHECKING:
-    from gancodec.evaluate.curves import Curve
     from gancodec.evaluate.job import Plan
     from gancodec.evaluate.report.context import Context
-    from gancodec.evaluate.report.page import Table as PageTable
     from gancodec.evaluate.run import Outcome
 
 MOST_BPP = 100.0
@@ -35,10 +32,6 @@ TERMINAL = ("codec", "point", "reached", "bpp", "psnr", "ms-ssim", "ssim", "lpip
 def numbers(text: str) -> list[float]:
     """Numbers of a comma-separated list."""
     return [options.parse_number(part) for part in text.split(",") if part.strip()]
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of results; a run that was stopped goes on.")]
@@ -69,15 +62,6 @@ Against = Annotated[
 Speed = Annotated[bool, typer.Option("--speed/--no-speed", help="Time each codec alone, in fresh processes.")]
 Show = Annotated[int, typer.Option("--show", min=0, metavar="N", help="Pictures in the HTML report.")]
 Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Heading of the reports.")]
-Targets = Annotated[
-    Path | None, typer.Option("--targets", metavar="FILE", help="JSON file of bars to reach; makes a table of gaps.")
-]
-Publish = Annotated[
-    Path | None, typer.Option("--publish", metavar="PREFIX", help="Also PREFIX.md, PREFIX.json and plots, no pictures.")
-]
-Insert = Annotated[
-    Path | None, typer.Option("--insert", metavar="FILE", help="Put the table of --targets between the marks in FILE.")
-]
 Method = Annotated[
     str, typer.Option("--saliency", metavar="METHOD", help="Weights of psnr-saliency, ms-ssim-saliency.")
 ]
@@ -100,9 +84,6 @@ def evaluate(
     speed: Speed = True,
     show: Show = 3,
     title: Title = None,
-    targets: Targets = None,
-    publish: Publish = None,
-    insert: Insert = None,
     max_pixels: options.MaxPixels = options.MAX_PIXELS,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -113,52 +94,30 @@ def evaluate(
     Writes a CSV file, JSON, CompressAI's JSON, plots, Markdown and one HTML page into --out.
     """
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
-    if insert is not None and targets is None:
-        raise UsageError("--insert needs --targets")
-    plan = _plan(codecs, bpp, sweep, beta, device, out, backbones, saliency, max_pixels)
-    plan = replace(plan, speed=speed)
-    published = _published(anchors)
-    from gancodec.evaluate.report import outputs, tables
+    measures = {"sweep": sweep, "folder": out, "backbones": backbones, "saliency": saliency, "speed": speed}
+    plan = _plan(codecs, bpp, beta, **measures, device=device, max_pixels=max_pixels)
+    from gancodec.evaluate.report import outputs
+    from gancodec.evaluate.report.anchors import read_anchors
     from gancodec.evaluate.report.context import check_packages, derive
     from gancodec.evaluate.run import evaluate as run
-    from gancodec.evaluate.run import names_of
 
     # All that can be refused is refused before the work begins.
+    published = [curve for path in anchors or [] for curve in read_anchors(path)]
     check_packages(bool(against))
-    measured = names_of(plan)
+    measured = [codec.name for codec in plan.under_test.values()]
     known = [*measured, *(curve.name for curve in published)]
     drawn, pairs = _matching(known, overlay, "--overlay"), _pairs(measured, known, against)
-    bars = None if targets is None else tables.read_targets(targets)
-    if insert is not None:
-        outputs.check_marks(insert, "targets")
     paths = list(files.inputs(inputs, files.PICTURE_SUFFIXES))
-    with writing(out), Bar(quiet) as bar:
+    with writing(out), Bar(report) as bar:
         outcome = run(plan, paths, jobs, bar)
         command, heading = shlex.join(["gancodec", *sys.argv[1:]]), title or f"{len(outcome.sources)} pictures"
         overlaid = [curve for curve in published if curve.name in drawn]
         context = derive(outcome, heading, command, published, overlaid, pairs)
-        gaps = None if bars is None else tables.targets(bars, context.curves, context.means)
         bar.stage("report", show)
-        written = _leave(context, gaps, show, publish, insert, bar)
+        written = outputs.write_all(context, show, bar.step)
     _tell(context, report, as_json=as_json, quiet=quiet)
     report.say("written: " + ", ".join(map(str, written)))
     raise typer.Exit(_fail(outcome, report))
-
-
-def _leave(
-    context: Context, gaps: PageTable | None, show: int, publish: Path | None, insert: Path | None, bar: Bar
-) -> list[Path]:
-    """Write all results; the files that a reader starts with."""
-    from gancodec.evaluate.report import outputs, tables
-
-    drawn = outputs.draw(context)
-    written = outputs.write_all(context, drawn, show, gaps, bar.step)
-    if publish is not None:
-        written += outputs.publish(context, drawn, publish, gaps)
-    if insert is not None and gaps is not None:
-        outputs.insert(insert, "targets", tables.markdown(gaps))
-        written.append(insert)
-    return written
 
 
 @contextmanager
@@ -172,50 +131,34 @@ def writing(out: Path) -> Iterator[None]:
 
 def _fail(outcome: Outcome, report: Report) -> int:
     """One line for each picture or file that failed; the exit code."""
-    failed = [*outcome.broken, *(r for r in outcome.rows if r.reached == "error")]
-    for row in failed:
-        report.fail(" ".join(part for part in (row.picture, row.codec) if part), _Failure(row.error))
-    return FAILED if failed else 0
+    for row in outcome.failed:
+        report.failed(" ".join(part for part in (row.picture, row.codec) if part), printable(row.error), FAILED)
+    return FAILED if outcome.failed else 0
 
 
-def _plan(
-    names: str | None,
-    bpp: str,
-    sweep: bool,
-    beta: str,
-    device: str,
-    out: Path,
-    backbones: Path | None,
-    saliency: str,
-    max_pixels: int,
-) -> Plan:
+def _plan(names: str | None, bpp: str, beta: str, **rest: Any) -> Plan:
+    """The plan of an evaluation, the `rest` of its fields as given; UsageError for what cannot be measured."""
     rates, betas = tuple({f"{r:g}": r for r in numbers(bpp)}.values()), tuple(dict.fromkeys(numbers(beta)))
     if any(not 0 < rate <= MOST_BPP for rate in rates):
         raise UsageError(f"--bpp: every rate must be above 0, and at most {MOST_BPP:g}")
-    if not rates and not sweep:
+    if not rates and not rest["sweep"]:
         raise UsageError("nothing to measure: give --bpp, --sweep or both")
     if not betas or any(not 0 <= b <= 1 for b in betas):
         raise UsageError("--beta: numbers from 0 to 1")
-    if backbones is not None and not backbones.is_dir():
-        raise UsageError(f"--backbones {backbones}: no such folder")
+    if rest["backbones"] is not None and not rest["backbones"].is_dir():
+        raise UsageError(f"--backbones {rest['backbones']}: no such folder")
     from gancodec.evaluate import codecs
     from gancodec.evaluate.job import Plan
     from gancodec.saliency import METHODS
 
-    if saliency not in METHODS:
-        raise UsageError(f"--saliency {saliency}: choose {', '.join(METHODS)}")
-    chosen = codecs.names() if names is None else list(dict.fromkeys(_names(names)))
+    if rest["saliency"] not in METHODS:
+        raise UsageError(f"--saliency {rest['saliency']}: choose {', '.join(METHODS)}")
+    chosen = codecs.names() if names is None else dict.fromkeys(filter(None, map(str.strip, names.split(","))))
     pairs = tuple((name, b) for name in chosen for b in codecs.realisms(name, betas))
-    pairs = tuple({codecs.get(name, device, b).name: (name, b) for name, b in reversed(pairs)}.values())[::-1]
+    pairs = tuple({codecs.get(name, rest["device"], b).name: (name, b) for name, b in reversed(pairs)}.values())[::-1]
     if not pairs:
         raise UsageError("--codecs: name at least one")
-    return Plan(pairs, rates, sweep, out, backbones, saliency, device, max_pixels)
-
-
-def _published(paths: list[Path] | None) -> list[Curve]:
-    from gancodec.evaluate.report.anchors import read_anchors
-
-    return [curve for path in paths or [] for curve in read_anchors(path)]
+    return Plan(pairs, rates, **rest)
 
 
 def _matching(names: list[str], patterns: list[str] | None, option: str) -> list[str]:
@@ -239,62 +182,39 @@ def _pairs(measured: list[str], known: list[str], given: list[str] | None) -> li
     return found
 
 
-class Bar:
+class Bar(ExitStack):
     """Progress with the time left: a bar on a terminal, else a line now and then."""
 
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Any = None
-        self._task: Any = None
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self._report = report
+        self._completed: Callable[[int], None] | None = None
         self._name, self._total, self._done, self._started, self._told = "", 0, 0, 0.0, 0.0
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def stage(self, name: str, total: int) -> None:
         """A new stage of `total` steps begins."""
-        self._close()
-        self._name, self._total, self._done = name, total, 0
+        self.close()
+        self._name, self._total, self._done, self._completed = name, total, 0, None
         self._started = self._told = time.monotonic()
-        if self._quiet or not total or not sys.stderr.isatty():
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._bar.start()
-        self._task = self._bar.add_task(name, total=total)
+        if not self._report.quiet and total and sys.stderr.isatty():
+            self._completed = self.enter_context(self._report.bar(total, name))
 
     def step(self) -> None:
         """One step is done."""
         self._done += 1
-        if self._bar is not None:
-            self._bar.advance(self._task)
-            return
         now = time.monotonic()
-        if not self._quiet and now - self._told >= LINE_EVERY:
+        if self._completed is not None:
+            self._completed(self._done)
+        elif now - self._told >= LINE_EVERY:
             left = (now - self._started) / self._done * (self._total - self._done)
-            print(f"{self._name}: {self._done} of {self._total}, {left / 60:.1f} minutes left", file=sys.stderr)
+            self._report.say(f"{self._name}: {self._done} of {self._total}, {left / 60:.1f} minutes left")
             self._told = now
-
-
-class _Failure(GicError):
-    """A failure that a worker has put into words."""
 
 
 def _tell(context: Context, report: Report, *, as_json: bool, quiet: bool) -> None:
     """The summary on standard output: a table, or one JSON object a row."""
     from gancodec.evaluate.report import tables
-    from gancodec.evaluate.report.page import text_of
+    from gancodec.evaluate.table import text_of
 
     summary = tables.summary(context.means)
     if as_json:
@@ -306,12 +226,12 @@ def _tell(context: Context, report: Report, *, as_json: bool, quiet: bool) -> No
     from rich.console import Console
     from rich.table import Table
 
-    shown = [c for c in summary.columns if c.key in TERMINAL or c.key.startswith("kid256") or c.key == "note"]
+    shown = [c for c in summary.columns if c.name in TERMINAL or c.name.startswith("kid256") or c.name == "note"]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in shown:
-        left = column.key in ("codec", "point", "note")
-        table.add_column(column.label, justify="left" if left else "right", no_wrap=column.key != "note")
+        left = column.name in ("codec", "point", "note")
+        table.add_column(column.label, justify="left" if left else "right", no_wrap=column.name != "note")
     for row in summary.rows:
-        table.add_row(*(text_of(row[c.key], c) for c in shown))
+        table.add_row(*(text_of(row[c.name], c) for c in shown))
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)

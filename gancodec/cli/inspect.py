@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, open_source
+from gancodec.batch.files import PIPE, Job, read_source
 from gancodec.cli import files, options
 from gancodec.cli.evaluate import writing
 from gancodec.cli.report import Report
@@ -19,7 +19,6 @@ from gancodec.options import DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
     from gancodec.evaluate.inspect.look import Look
-    from gancodec.types import Picture
 
 Input = Annotated[str, typer.Argument(metavar="IN", help="A picture, or a .gic file.", show_default=False)]
 Out = Annotated[
@@ -30,34 +29,18 @@ Original = Annotated[
 ]
 
 
+@options.encoding
 def inspect(
-    context: typer.Context,
     source: Input,
     out: Out = None,
     original: Original = None,
-    bpp: options.Bpp = None,
-    size: options.Size = None,
-    n: options.Parameter = None,
-    strict: options.Strict = False,
-    model: options.Model = None,
-    entropy: options.EntropyOption = EncodeOptions.entropy,
-    strip: options.Strip = "",
-    saliency: options.Saliency = None,
-    saliency_model: options.SaliencyModel = None,
-    saliency_strength: options.SaliencyStrength = None,
-    roi: options.Roi = None,
-    roi_boxes: options.RoiBoxes = None,
-    protect: options.Protect = "",
-    profile: options.ProfileOption = EncodeOptions.profile,
-    inner: options.InnerOption = EncodeOptions.inner,
-    factor: options.Factor = EncodeOptions.factor,
+    *,
     realism: options.Realism = None,
-    device: options.DeviceOption = "auto",
-    max_pixels: options.MaxPixels = options.MAX_PIXELS,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
+    **asked: Any,
 ) -> None:
     """Show original, saliency, coded bits per block, importance levels, decoded picture and error.
 
@@ -68,13 +51,13 @@ def inspect(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     if source == PIPE and out is None:
         raise UsageError("standard input has no name: use --out DIR with it")
-    encode = options.encode_options(context.params)
+    encode = options.encode_options(asked)
     from gancodec.evaluate.inspect import look
 
     folder = out or Path(os.path.splitext(source)[0] + "-inspect")
     if (folder / look.SHEET).exists() and not overwrite:
         raise OutputExists(f"{folder / look.SHEET} exists (-f overwrites)")
-    decode = DecodeOptions(device=device, realism=realism, max_pixels=max_pixels)
+    decode = DecodeOptions(device=encode.device, realism=realism, max_pixels=encode.max_pixels)
 
     def work(job: Job) -> None:
         seen = _look_at(job.source, original, encode, decode)
@@ -87,9 +70,10 @@ def inspect(
 
 def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: DecodeOptions) -> Look:
     """What there is to see in a .gic file, or in what becomes of a picture."""
+    from gancodec import imageio
     from gancodec.evaluate.inspect import look
 
-    data = _read(source)
+    data = read_source(source)
     if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):
         shown = EncodeOptions(
             device=encode.device,
@@ -99,22 +83,11 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
         )
         if encode != shown:
             raise UsageError("a .gic file is encoded already: of the options of `encode` it takes --saliency alone")
-        picture = None if original is None else _picture(original, encode.max_pixels)
-        return look.at_file(data, decode, encode, picture)
+        beside = None if original is None else imageio.load(io.BytesIO(read_source(original)), encode.max_pixels)
+        return look.at_file(data, decode, encode, beside)
     if original is not None:
         raise UsageError("--original is for .gic files")
-    return look.at_picture(_picture(source, encode.max_pixels, data), encode, decode)
-
-
-def _read(source: str) -> bytes:
-    with open_source(source) as handle:
-        return handle.read()
-
-
-def _picture(source: str, max_pixels: int, data: bytes | None = None) -> Picture:
-    from gancodec import imageio
-
-    return imageio.load(io.BytesIO(_read(source) if data is None else data), max_pixels)
+    return look.at_picture(imageio.load(io.BytesIO(data), encode.max_pixels), encode, decode)
 
 
 def _text(folder: Path, look: Look) -> str:

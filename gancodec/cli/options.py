@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
 
@@ -98,22 +99,24 @@ def parse_region(text: str) -> Box:
     return parse_box(text)
 
 
+def _names(text: str, choices: set[str], told: str) -> set[str]:
+    """The names of a comma-separated list; BadParameter for others than `choices`."""
+    names = {name.strip().lower() for name in text.split(",")} if text else set()
+    if not names <= choices:
+        raise typer.BadParameter(told)
+    return names
+
+
 def parse_strip(text: str) -> tuple[str, ...]:
     """Names of the metadata to leave out, from nothing, ``all``, ``exif``, ``xmp``, or ``exif,xmp``."""
-    names = [name.strip().lower() for name in text.split(",")] if text else []
-    if not set(names) <= {"all", "exif", "xmp"}:
-        raise typer.BadParameter(
-            f"--strip {text!r}: all, exif, xmp, or exif,xmp (ICC profiles are part of the picture)"
-        )
-    return ("exif", "xmp") if "all" in names else tuple(sorted(set(names)))
+    told = f"--strip {text!r}: all, exif, xmp, or exif,xmp (ICC profiles are part of the picture)"
+    names = _names(text, {"all", "exif", "xmp"}, told)
+    return ("exif", "xmp") if "all" in names else tuple(sorted(names))
 
 
 def parse_protect(text: str) -> tuple[str, ...]:
     """Names of what to spend more of the bits on, from nothing, ``text``, ``faces``, or ``text,faces``."""
-    names = [name.strip().lower() for name in text.split(",")] if text else []
-    if not set(names) <= {"text", "faces"}:
-        raise typer.BadParameter(f"--protect {text!r}: text, faces, or text,faces")
-    return tuple(sorted(set(names)))
+    return tuple(sorted(_names(text, {"text", "faces"}, f"--protect {text!r}: text, faces, or text,faces")))
 
 
 Bpp = Annotated[
@@ -247,6 +250,40 @@ Verbose = Annotated[
 MAX_PIXELS = spec.MAX_PIXELS
 
 
+# What encode, batch and inspect are asked, called like the fields of EncodeOptions, and what each is where not given.
+ASKED: dict[str, tuple[Any, object]] = {
+    "bpp": (Bpp, None),
+    "size": (Size, None),
+    "n": (Parameter, None),
+    "strict": (Strict, False),
+    "model": (Model, None),
+    "entropy": (EntropyOption, EncodeOptions.entropy),
+    "device": (DeviceOption, EncodeOptions.device),
+    "strip": (Strip, ""),
+    "saliency": (Saliency, None),
+    "saliency_model": (SaliencyModel, None),
+    "saliency_strength": (SaliencyStrength, None),
+    "roi": (Roi, None),
+    "roi_boxes": (RoiBoxes, None),
+    "protect": (Protect, ""),
+    "profile": (ProfileOption, EncodeOptions.profile),
+    "inner": (InnerOption, EncodeOptions.inner),
+    "factor": (Factor, EncodeOptions.factor),
+    "max_pixels": (MaxPixels, MAX_PIXELS),
+}
+
+
+def encoding(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `ASKED` in place of its ``**asked``; its keyword-only ones come after them."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()][:-1]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    asked = [inspect.Parameter(name, kind, default=value, annotation=o) for name, (o, value) in ASKED.items()]
+    command.__signature__ = inspect.Signature(sorted([*asked, *own], key=lambda p: p.kind))  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (*asked, *own)}
+    return command
+
+
 def writing_report(
     inputs: list[str], output: str | None, saving: Saving, *, quiet: bool, verbose: int, as_json: bool
 ) -> Report:
@@ -280,8 +317,9 @@ def set_threads(count: int | None) -> None:
     """Limit the threads of numpy and PyTorch; the variables are read when those are first imported."""
     if count is None:
         return
-
-    from gancodec.workers import THREAD_VARIABLES  # and multiprocessing, which --help has no use for
+    from gancodec.workers import (
+        THREAD_VARIABLES,  # which --help need not wait for  # and multiprocessing, which --help has no use for
+    )
 
     for name in THREAD_VARIABLES:
         os.environ[name] = str(count)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gancodec.batch.files import Job, Saving, check_target
+from gancodec.batch.files import Job
 from gancodec.messages import FAILED, describe, writing_standard_output
 
 if TYPE_CHECKING:
@@ -47,11 +47,6 @@ class Report:
         if self.verbose:
             self.say(text)
 
-    def skipped(self, job: Job) -> None:
-        """Tell that a job was passed over, for ``--skip-existing``."""
-        self.detail(f"{job.name}: skipped, {job.target} exists")
-        self.record({"file": job.source, "output": job.target, "skipped": True})
-
     def warn(self, name: str, text: str) -> None:
         """Something that the user should know about a result that was written."""
         self.say(f"gancodec: {name}: warning: {text}")
@@ -82,8 +77,8 @@ class Report:
         self._failures.append((name, text, code))
         return code
 
-    def run(self, plan: Callable[[], Sequence[Job]], work: Callable[[Job], None], saving: Saving | None = None) -> int:
-        """Do `work` for every job, going on after errors; with `saving`, only where the target may be written.
+    def run(self, plan: Callable[[], Sequence[Job]], work: Callable[[Job], None]) -> int:
+        """Do `work` for every job, going on after errors.
 
         Returns
         -------
@@ -96,17 +91,12 @@ class Report:
             return self.fail("", error)
         with self.progress(len(jobs)) as advance:
             for job in jobs:
-                self._do(job, work, saving)
+                self._do(job, work)
                 advance()
         return self.finish(jobs)
 
-    def _do(self, job: Job, work: Callable[[Job], None], saving: Saving | None) -> None:
+    def _do(self, job: Job, work: Callable[[Job], None]) -> None:
         try:
-            if saving is not None and saving.skips(job):
-                self.skipped(job)
-                return
-            if saving is not None:
-                check_target(job, saving.overwrite)
             work(job)
         except BrokenPipeError:  # nobody reads our output any more: no failure of this input
             raise
@@ -153,7 +143,7 @@ class Report:
                 if self.quiet or total < 2 or not sys.stderr.isatty():
                     return
                 if not bars:
-                    bars.append(stack.enter_context(self._bar(total)))
+                    bars.append(stack.enter_context(self.bar(total)))
                 bars[0](done)
 
             yield told
@@ -164,17 +154,20 @@ class Report:
         if self.quiet or total < 2 or not sys.stderr.isatty():
             yield lambda: None
             return
-        with self._bar(total) as completed:
+        with self.bar(total) as completed:
             count = itertools.count(1)
             yield lambda: completed(next(count))
 
     @contextmanager
-    def _bar(self, total: int) -> Iterator[Callable[[int], None]]:
+    def bar(self, total: int, name: str = "") -> Iterator[Callable[[int], None]]:
+        """A progress bar; call what it gives with how many are done. One with a name leaves nothing behind."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._console = Console(stderr=True)
-        with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=self._console) as bar:
+        text = [TextColumn(name)] if name else []
+        columns = (*text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=bool(name)) as bar:
             task = bar.add_task("", total=total)
             try:
                 yield lambda done: bar.update(task, completed=done)

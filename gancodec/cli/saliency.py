@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, Saving, open_source, write
+from gancodec.batch.files import PIPE, Job, Saving, check_target, open_source, write
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
+from gancodec.codec.options import check
 from gancodec.errors import UsageError
-
-if TYPE_CHECKING:
-    from gancodec.options import EncodeOptions
+from gancodec.options import EncodeOptions
 
 WRITTEN = (".saliency.png", ".mask.png", ".overlay.png")
 
@@ -52,9 +51,6 @@ def saliency(
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
     if output not in (None, PIPE) and not str(output).lower().endswith(".png"):
         raise UsageError(f"{output}: maps are written as PNG; name it .png")
-    from gancodec.codec.options import check
-    from gancodec.options import EncodeOptions
-
     asked = EncodeOptions(saliency=method, saliency_model=model, max_pixels=max_pixels)
     check(asked)
     kind = "overlay" if overlay else "mask" if mask else "saliency"
@@ -65,9 +61,14 @@ def saliency(
         return [job for job in jobs if job.source in inputs or not job.source.endswith(WRITTEN)]
 
     def work(job: Job) -> None:
+        if saving.skips(job):
+            report.detail(f"{job.name}: skipped, {job.target} exists")
+            report.record({"file": job.source, "output": job.target, "skipped": True})
+            return
+        check_target(job, saving.overwrite)
         _write_one(job, asked, mask, overlay, saving, report)
 
-    raise typer.Exit(report.run(plan, work, saving))
+    raise typer.Exit(report.run(plan, work))
 
 
 def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving: Saving, report: Report) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, Saving, open_source, write
+from gancodec.batch.files import PIPE, Job, Saving, read_source, write
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
 from gancodec.errors import GicError, UnreadablePicture, UsageError
@@ -20,7 +20,7 @@ from gancodec.messages import FAILED
 from gancodec.options import EncodeOptions
 
 if TYPE_CHECKING:
-    from gancodec.sizes import Baseline, Entry, Finding, Settings
+    from gancodec.sizes import Baseline, Entry, Finding
     from gancodec.weights import ModelInfo
 
 SUFFIXES = files.PICTURE_SUFFIXES | files.GIC_SUFFIXES
@@ -101,7 +101,7 @@ def check(
 
     def work(job: Job) -> None:
         name = job.source
-        read = partial(_content, paths[name]) if os.path.exists(paths[name]) else None
+        read = partial(read_source, paths[name]) if os.path.exists(paths[name]) else None
         found = examine(name, old.files.get(name), read, old.model, tolerances, max_pixels)
         findings.append(found)
         report.record(found.record)
@@ -154,20 +154,26 @@ def update(
     What is not given stays as an existing baseline has it; a new one has n = 0 and the default model.
     """
     options.encode_options(context.params)  # refuses what no file could be encoded with
-    asked = {"bpp": bpp, "size": size, "n": n, "entropy": entropy, "device": device}
-    given = {key: value for key, value in asked.items() if value is not None}
+    names = ("bpp", "size", "n", "entropy", "device")
+    given = {name: context.params[name] for name in names if context.params[name] is not None}
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     options.set_threads(threads)
     from gancodec import weights
-    from gancodec.sizes import measure
+    from gancodec.sizes import Settings, measure
 
     old = _read(baseline) if os.path.lexists(baseline) else None
-    paths = _to_update(inputs, baseline, old)
+    if inputs:
+        paths = _walk(inputs, baseline, {})
+    elif old is None:
+        raise UsageError(f"{baseline} does not exist yet: name the files that it is to hold")
+    else:
+        paths = _paths(old, baseline)
     chosen = weights.get(model or (old.model if old is not None else None)).info
     entries: dict[str, Entry] = {}
 
     def work(job: Job) -> None:
-        content, settings = _content(paths[job.source]), _settings(job.source, old).changed(given)
+        content = read_source(paths[job.source])
+        settings = (Settings() if old is None else old.settings_of(job.source)).changed(given)
         entry = entries[job.source] = measure(job.source, content, settings, chosen.name, max_pixels)
         report.say(f"{job.source}: {_figures(entry)}")
         if entry.bytes > (settings.size or entry.bytes) or (entry.bpp or 0) > (settings.bpp or math.inf):
@@ -180,33 +186,14 @@ def update(
     raise typer.Exit(code)
 
 
-def _to_update(inputs: list[str] | None, baseline: str, old: Baseline | None) -> dict[str, str]:
-    """Files, by name, that the new baseline is to hold."""
-    if inputs:
-        return _walk(inputs, baseline, {})
-    if old is None:
-        raise UsageError(f"{baseline} does not exist yet: name the files that it is to hold")
-    return _paths(old, baseline)
-
-
 def _write(baseline: str, model: ModelInfo, entries: dict[str, Entry], old: Baseline | None, report: Report) -> None:
     """Write the baseline, whole or not at all, and tell what has left it."""
-    from gancodec.sizes import dump, new_baseline
+    from gancodec.sizes import dump
 
-    write(Job("", baseline), dump(new_baseline(model, entries)), Saving(overwrite=True))
+    write(Job("", baseline), dump(model, entries), Saving(overwrite=True))
     for name in sorted(set(old.files if old is not None else ()) - set(entries)):
         report.say(f"{name}: no longer in the baseline")
     report.say(f"{baseline}: {len(entries)} file{'' if len(entries) == 1 else 's'}, model {model.name}")
-
-
-def _settings(name: str, old: Baseline | None) -> Settings:
-    """What an existing baseline has for this file, or for all others."""
-    from gancodec.sizes import Settings
-
-    if old is None:
-        return Settings()
-    entry = old.files.get(name)
-    return old.shared() if entry is None or entry.settings is None else entry.settings
 
 
 def _figures(entry: Entry) -> str:
@@ -258,15 +245,6 @@ def _relative(path: str, root: str) -> str:
         raise UsageError(f"{path}: no relative path leads there from the baseline; keep both on one drive") from error
 
 
-def _content(path: str) -> bytes:
-    """All of a file; UnreadablePicture where that cannot be had."""
-    with open_source(path) as handle:
-        try:
-            return handle.read()
-        except OSError as error:
-            raise UnreadablePicture(f"cannot be read: {error.strerror or error}") from error
-
-
 def _read(baseline: str) -> Baseline:
     """Read a baseline; an error of exit code 3, with its name, where that cannot be done."""
     from gancodec.sizes import parse
@@ -274,7 +252,7 @@ def _read(baseline: str) -> Baseline:
     if baseline in ("", PIPE):
         raise UsageError("the baseline has to be a file, as its names are relative to its folder")
     try:
-        return parse(_content(baseline))
+        return parse(read_source(baseline))
     except GicError as error:
         raise type(error)(f"{baseline}: {error}") from error
 

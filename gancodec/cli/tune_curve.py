@@ -47,7 +47,7 @@ def tune_curve(
 
     paths = [path for path, _ in files.inputs(inputs, files.PICTURE_SUFFIXES)]
     info = weights.find(model)
-    with Bar(quiet) as bar:
+    with Bar(report) as bar:
         bar.stage("pictures", len(paths))
         measured = tunability.measure(paths, given or tunability.DEFAULT_NS, info, device, bar.step)
     record = measured.as_json()

@@ -22,26 +22,15 @@ def verify(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        verify_one(read_gic(job.source, max_pixels), max_pixels)
+        data = read_gic(job.source, max_pixels)
+        read(data, max_pixels)
+        from gancodec.codec import verify_bytes
+
+        try:
+            verify_bytes(data, max_pixels=max_pixels)
+        except MissingWeights as error:
+            what = "structure and checksums are fine, but its symbols cannot be checked"
+            raise MissingWeights(f"{what}: {error}") from error
         report.result(f"{job.name}: ok", {"file": job.source, "ok": True})
 
     raise typer.Exit(report.run(lambda: files.reading_jobs(inputs), work))
-
-
-def verify_one(data: bytes, max_pixels: int) -> None:
-    """Check one file.
-
-    Raises
-    ------
-    CorruptFile, UnsupportedFile
-        With what is wrong.
-    MissingWeights
-        If structure and checksums are fine, but the tables for its symbols are not installed.
-    """
-    read(data, max_pixels)
-    from gancodec.codec import verify_bytes
-
-    try:
-        verify_bytes(data, max_pixels=max_pixels)
-    except MissingWeights as error:
-        raise MissingWeights(f"structure and checksums are fine, but its symbols cannot be checked: {error}") from error

@@ -7,12 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gancodec.evaluate.match import match
-
-Pixels = NDArray[np.uint8]
+from gancodec.types import Pixels
 
 
 class Coded(NamedTuple):
@@ -43,11 +39,9 @@ class Session(Protocol):
 
     def at_setting(self, setting: float) -> Coded:
         """Encode at the codec's own quality setting."""
-        ...
 
     def at_size(self, size: int) -> Coded:
         """Encode to `size` bytes, as near as the codec gets."""
-        ...
 
 
 class Codec(Protocol):
@@ -69,15 +63,12 @@ class Codec(Protocol):
     @property
     def fingerprint(self) -> str:
         """Whatever changes when its files may change: version, settings, hash of the weights."""
-        ...
 
     def open(self, rgb: Pixels) -> Session:
         """Start with a picture, (H, W, 3) uint8."""
-        ...
 
     def decode(self, data: bytes) -> Pixels:
         """File to (H, W, 3) uint8."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.evaluate.metrics.quality import decibel
 from gancodec.evaluate.rows import RATE, SETTING, Point, Row
 
@@ -73,11 +73,9 @@ def _mean(codec: str, point: Point, rows: list[Row], pictures: int, extra: dict[
     rates = [r.bpp for r in rows if r.bpp is not None]
     missed = [r.bpp for r in rows if r.reached == "no" and r.bpp is not None]
     off = [abs(r.bpp / point.value - 1) for r in good if r.bpp is not None] if point.kind == RATE else []
-    known = {}
-    for name in dict.fromkeys(n for r in good for n in r.figures):
-        value = _average([r.figures.get(name) for r in good])
-        if value is not None:
-            known[name] = value
+    names = dict.fromkeys(n for r in good for n in r.figures)
+    averages = {name: _average([r.figures.get(name) for r in good]) for name in names}
+    known = {name: value for name, value in averages.items() if value is not None}
     if "ms-ssim" in known:  # of the mean, as published curves have it
         known["ms-ssim-db"] = decibel(known["ms-ssim"])
     return Mean(
@@ -181,10 +179,7 @@ def bd_rate(anchor: Curve, test: Curve, metric: str) -> Delta:
     low, high = max(quality_a[0], quality_b[0]), min(quality_a[-1], quality_b[-1])
     if low >= high:
         return Delta(*names, None, why="the curves share no range of quality")
-    try:
-        import bjontegaard
-    except ImportError as error:
-        raise MissingExtra("BD-rate", "eval") from error
+    bjontegaard = optional("bjontegaard", "BD-rate", "eval")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the overlap is small: it is shown
         value = bjontegaard.bd_rate(

@@ -17,10 +17,11 @@ from gancodec.codec import read_allocation
 from gancodec.container import MAX_PIXELS
 from gancodec.errors import GicError
 from gancodec.evaluate import codecs
-from gancodec.evaluate.contract import Codec, Coded, Pixels, Session
+from gancodec.evaluate.contract import Codec, Session
 from gancodec.evaluate.metrics.quality import Meter
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.rows import RATE, Point, Row, key_of
+from gancodec.types import Pixels
 
 WARM_UP = 128  # side in pixels of what a codec runs on first, so that loading weights is not timed
 
@@ -54,6 +55,11 @@ class Plan:
     device: str = "auto"
     max_pixels: int = MAX_PIXELS
     speed: bool = True
+
+    @property
+    def under_test(self) -> dict[tuple[str, float], Codec]:
+        """The codecs themselves; raises as `codecs.get` does."""
+        return {(name, realism): codecs.get(name, self.device, realism) for name, realism in self.codecs}
 
     def points(self, codec: Codec) -> list[Point]:
         """Everything asked of a codec."""
@@ -159,18 +165,17 @@ def _measure(plan: Plan, job: Job, codec: Codec, session: Session, rgb: Pixels, 
     decoded = codec.decode(target.read_bytes())
     decode_s = time.perf_counter() - started
     figures = meter_of(plan.backbones, plan.saliency).measure(rgb, decoded)
-    figures |= {"ratio": 3 * pixels / len(coded.data), "hq-ratio": _hq_ratio(codec, coded)}
+    # The share of blocks with more bits than the mean: what the context-aware paper calls the high-quality region.
+    hq_ratio = read_allocation(coded.data).facts.get("hq_ratio") if isinstance(codec, Ours) else None
+    figures |= {"ratio": 3 * pixels / len(coded.data), "hq-ratio": hq_ratio}
     return replace(row, decode_s=decode_s, figures=figures, file=file, sha256=hashlib.sha256(coded.data).hexdigest())
 
 
 def file_name(codec: Codec, point: Point, picture: str) -> str:
     """Where a coded file lies below the folder of results."""
-    folders = (re.sub(r"[^\w.=-]+", "-", part) for part in (codec.name, point.label))
-    return "/".join(("files", *folders, picture + codec.suffix))
+    return "/".join(("files", slug(codec.name), slug(point.label), picture + codec.suffix))
 
 
-def _hq_ratio(codec: Codec, coded: Coded) -> float | None:
-    """Share of blocks with more bits than the mean: what the context-aware paper calls the high-quality region."""
-    if not isinstance(codec, Ours):
-        return None
-    return read_allocation(coded.data).facts.get("hq_ratio")
+def slug(name: str) -> str:
+    """A name for files."""
+    return re.sub(r"[^\w.=-]+", "-", name)

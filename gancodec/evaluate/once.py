@@ -11,11 +11,6 @@ from pathlib import Path
 REPEATS = 4  # the first is the warm-up
 
 
-def main(action: str, name: str, realism: str, device: str, setting: str, max_pixels: str, *files: str) -> None:
-    """Do one action and print the figures as JSON."""
-    print(json.dumps(_run(action, name, realism, device, setting, max_pixels, *files) | {"mib": _peak()}))
-
-
 def _peak() -> float | None:
     """Peak memory of this process, or of a tool that it started if that is more, in MiB.
 
@@ -36,6 +31,7 @@ def _peak() -> float | None:
 def _run(
     action: str, name: str, realism: str, device: str, setting: str, max_pixels: str, *files: str
 ) -> dict[str, float]:
+    """Do one action; the seconds of a warm codec."""
     from gancodec import imageio
     from gancodec.evaluate import codecs
     from gancodec.types import Picture
@@ -63,4 +59,4 @@ def _run(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps(_run(*sys.argv[1:]) | {"mib": _peak()}))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from gancodec._version import __version__
 from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture
-from gancodec.evaluate.contract import Coded, Pixels
+from gancodec.evaluate.contract import Coded
 from gancodec.evaluate.match import TOLERANCE
 from gancodec.options import N_BOUNDS
-from gancodec.types import Picture
+from gancodec.types import Picture, Pixels
 from gancodec.weights import ModelInfo
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, __version__, features
 
-from gancodec.errors import GicError, MissingExtra, UsageError
-from gancodec.evaluate.contract import Peer, Pixels
+from gancodec.errors import GicError, UsageError, optional
+from gancodec.evaluate.contract import Peer
+from gancodec.types import Pixels
 
 # The tables of ITU-T T.81, annex K, which libjpeg scales by its quality.
 LUMA = (
@@ -38,18 +39,36 @@ def _steps(low: float, high: float, count: int) -> list[float]:
     return [round(float(v), 6) for v in np.linspace(low, high, count)]
 
 
+WHOLE = _steps(0, 100, 101)
+
+
 def _open(data: bytes) -> Pixels:
     with Image.open(io.BytesIO(data)) as image:
         return np.ascontiguousarray(np.asarray(image.convert("RGB")))
 
 
-def _saver(format: str, options: Callable[[float], dict[str, Any]]) -> Callable[[Pixels, float], bytes]:
+def _saved(
+    name: str,
+    format: str,
+    version: str,
+    ladder: Sequence[float],
+    settings: Sequence[float],
+    quality: Callable[[float], dict[str, Any]] = lambda quality: {"quality": quality},
+    said: str = "quality=Q",
+    suffix: str = "",
+    unit: str = "quality",
+    **fixed: Any,
+) -> Peer:
+    """A peer that Pillow or a plugin writes: `quality` gives the options that a setting decides, `said` is how the
+    command has them."""
+
     def encode(rgb: Pixels, setting: float) -> bytes:
         buffer = io.BytesIO()
-        Image.fromarray(rgb).save(buffer, format, **options(setting))
+        Image.fromarray(rgb).save(buffer, format, **quality(setting), **fixed)
         return buffer.getvalue()
 
-    return encode
+    words = ", ".join([f"format={format!r}", said, *(f"{key}={value!r}" for key, value in fixed.items())])
+    return Peer(name, suffix or f".{name}", unit, ladder, settings, encode, _open, version, f"Image.save({words})")
 
 
 def _pillow(feature: str, name: str) -> str:
@@ -59,14 +78,13 @@ def _pillow(feature: str, name: str) -> str:
     return f"{feature} {features.version(feature)}, Pillow {__version__}"
 
 
-def _plugin(package: str, module: str, name: str) -> str:
-    try:
-        imported = __import__(module)
-    except ImportError as error:
-        raise MissingExtra(f"codec {name}", "peers") from error
-    if name == "heic":
-        imported.register_heif_opener()
+def _plugin(package: str) -> str:
     return f"{package} {metadata.version(package)}"
+
+
+def _whole(quality: float) -> dict[str, Any]:
+    """Of encoders that know whole numbers only."""
+    return {"quality": int(quality)}
 
 
 def jpeg_tables(quality: float) -> list[list[int]]:
@@ -79,100 +97,61 @@ def jpeg_tables(quality: float) -> list[list[int]]:
 
 def jpeg() -> Peer:
     """libjpeg-turbo: progressive, optimised, 4:2:0."""
-    options = {"progressive": True, "optimize": True, "subsampling": "4:2:0"}
-    return Peer(
-        name="jpeg",
-        suffix=".jpg",
-        unit="quality",
+    return _saved(
+        "jpeg",
+        "JPEG",
+        _pillow("libjpeg_turbo", "jpeg"),
         ladder=_steps(1, 100, 991),
         settings=(1, 3, 5, 8, 11, 15, 20, 27, 36, 50),
-        encode=_saver("JPEG", lambda quality: {"qtables": jpeg_tables(quality), **options}),
-        decode=_open,
-        version=_pillow("libjpeg_turbo", "jpeg"),
-        command="Image.save(format='JPEG', quality=Q, progressive=True, optimize=True, subsampling='4:2:0')",
+        quality=lambda quality: {"qtables": jpeg_tables(quality)},
+        suffix=".jpg",
+        progressive=True,
+        optimize=True,
+        subsampling="4:2:0",
     )
 
 
 def webp() -> Peer:
     """libwebp, method 6."""
-    return Peer(
-        name="webp",
-        suffix=".webp",
-        unit="quality",
-        ladder=_steps(0, 100, 2001),
-        settings=(0, 0.1, 0.5, 1.2, 2.5, 5, 10, 18, 28, 43, 60),
-        encode=_saver("WEBP", lambda quality: {"quality": quality, "method": 6}),
-        decode=_open,
-        version=_pillow("webp", "webp"),
-        command="Image.save(format='WEBP', quality=Q, method=6)",
-    )
+    settings = (0, 0.1, 0.5, 1.2, 2.5, 5, 10, 18, 28, 43, 60)
+    return _saved("webp", "WEBP", _pillow("webp", "webp"), _steps(0, 100, 2001), settings, method=6)
 
 
 def jp2() -> Peer:
     """OpenJPEG: one layer at a rate, irreversible, bare codestream (85 bytes less than in a .jp2 file)."""
-    ladder = [round(float(v), 5) for v in np.geomspace(0.004, 16, 1600)]
-
-    def options(bpp: float) -> dict[str, Any]:
-        layers = [24 / bpp]
-        return {"quality_mode": "rates", "quality_layers": layers, "irreversible": True, "mct": 1, "no_jp2": True}
-
-    return Peer(
-        name="jp2",
+    return _saved(
+        "jp2",
+        "JPEG2000",
+        _pillow("jpg_2000", "jp2"),
+        ladder=[round(float(v), 5) for v in np.geomspace(0.004, 16, 1600)],
+        settings=(0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1),
+        quality=lambda bpp: {"quality_mode": "rates", "quality_layers": [24 / bpp]},
+        said="quality_mode='rates', quality_layers=[24 / BPP]",
         suffix=".j2k",
         unit="bpp asked",
-        ladder=ladder,
-        settings=(0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1),
-        encode=_saver("JPEG2000", options),
-        decode=_open,
-        version=_pillow("jpg_2000", "jp2"),
-        command="Image.save(format='JPEG2000', quality_mode='rates', quality_layers=[24 / BPP], irreversible=True, "
-        "mct=1, no_jp2=True)",
+        irreversible=True,
+        mct=1,
+        no_jp2=True,
     )
 
 
 def avif() -> Peer:
     """libaom through libavif: speed 6, 4:2:0, one thread (with more, libavif makes tiles and larger files)."""
-    return Peer(
-        name="avif",
-        suffix=".avif",
-        unit="quality",
-        ladder=_steps(0, 100, 101),
-        settings=(0, 5, 11, 18, 26, 36, 49, 60, 70),
-        encode=_saver("AVIF", lambda quality: {"quality": int(quality), "speed": 6, "max_threads": 1}),
-        decode=_open,
-        version=_pillow("avif", "avif"),
-        command="Image.save(format='AVIF', quality=Q, speed=6, max_threads=1)",
-    )
+    settings = (0, 5, 11, 18, 26, 36, 49, 60, 70)
+    return _saved("avif", "AVIF", _pillow("avif", "avif"), WHOLE, settings, _whole, speed=6, max_threads=1)
 
 
 def jxl() -> Peer:
     """libjxl, effort 7. The plugin's lowest quality is distance 15."""
-    return Peer(
-        name="jxl",
-        suffix=".jxl",
-        unit="quality",
-        ladder=_steps(0, 99, 991),
-        settings=(0, 3, 7, 15, 25, 40, 55, 70, 80),
-        encode=_saver("JXL", lambda quality: {"quality": quality, "effort": 7, "num_threads": 1}),
-        decode=_open,
-        version=_plugin("pillow-jxl-plugin", "pillow_jxl", "jxl"),
-        command="Image.save(format='JXL', quality=Q, effort=7, num_threads=1)",
-    )
+    optional("pillow_jxl", "codec jxl", "peers")
+    settings = (0, 3, 7, 15, 25, 40, 55, 70, 80)
+    return _saved("jxl", "JXL", _plugin("pillow-jxl-plugin"), _steps(0, 99, 991), settings, effort=7, num_threads=1)
 
 
 def heic() -> Peer:
     """x265 through libheif, 4:2:0."""
-    return Peer(
-        name="heic",
-        suffix=".heic",
-        unit="quality",
-        ladder=_steps(0, 100, 101),
-        settings=(0, 5, 10, 15, 21, 28, 36, 45, 55),
-        encode=_saver("HEIF", lambda quality: {"quality": int(quality)}),
-        decode=_open,
-        version=_plugin("pillow-heif", "pillow_heif", "heic"),
-        command="Image.save(format='HEIF', quality=Q)",
-    )
+    optional("pillow_heif", "codec heic", "peers").register_heif_opener()
+    return _saved("heic", "HEIF", _plugin("pillow-heif"), WHOLE, (0, 5, 10, 15, 21, 28, 36, 45, 55), _whole)
 
 
 def _tool(codec: str, *names: str) -> None:
@@ -195,13 +174,16 @@ def _version(command: Sequence[str], pattern: str) -> str:
     return f"{Path(command[0]).name} {found[0] if found else 'of unknown version'}"
 
 
-def _run(command: Sequence[str], target: Path) -> bytes:
-    """The file that a tool writes."""
-    done = _call(command, TOOL_TIMEOUT)
-    if done.returncode or not target.is_file():
-        tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise GicError(f"{command[0]} failed ({done.returncode}): {tail[-1] if tail else 'no message, no file'}")
-    return target.read_bytes()
+def _made(command: Sequence[str], source: str, data: bytes, target: str) -> bytes:
+    """The file `target` that a tool makes of the file `source` with these `data`; both are words of the command."""
+    with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
+        Path(folder, source).write_bytes(data)
+        done = _call([str(Path(folder, word)) if word in (source, target) else word for word in command], TOOL_TIMEOUT)
+        made = Path(folder, target)
+        if done.returncode or not made.is_file():
+            tail = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+            raise GicError(f"{command[0]} failed ({done.returncode}): {tail[-1] if tail else 'no message, no file'}")
+        return made.read_bytes()
 
 
 def bpg() -> Peer:
@@ -209,28 +191,17 @@ def bpg() -> Peer:
     _tool("bpg", "bpgenc", "bpgdec")
 
     def encode(rgb: Pixels, qp: float) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
-            source, target = Path(folder, "in.png"), Path(folder, "out.bpg")
-            Image.fromarray(rgb).save(source)
-            return _run(["bpgenc", "-q", str(int(qp)), "-f", "444", "-m", "9", "-o", str(target), str(source)], target)
+        png = io.BytesIO()
+        Image.fromarray(rgb).save(png, "PNG")
+        command = ["bpgenc", "-q", str(int(qp)), "-f", "444", "-m", "9", "-o", "out.bpg", "in.png"]
+        return _made(command, "in.png", png.getvalue(), "out.bpg")
 
     def decode(data: bytes) -> Pixels:
-        with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
-            source, target = Path(folder, "in.bpg"), Path(folder, "out.png")
-            source.write_bytes(data)
-            return _open(_run(["bpgdec", "-o", str(target), str(source)], target))
+        return _open(_made(["bpgdec", "-o", "out.png", "in.bpg"], "in.bpg", data, "out.png"))
 
-    return Peer(
-        name="bpg",
-        suffix=".bpg",
-        unit="QP",
-        ladder=_steps(51, 0, 52),
-        settings=(51, 49, 47, 45, 43, 41, 38, 35, 32),
-        encode=encode,
-        decode=decode,
-        version=_version(["bpgenc", "-h"], r"version [\w.]+"),
-        command="bpgenc -q QP -f 444 -m 9",
-    )
+    version, settings = _version(["bpgenc", "-h"], r"version [\w.]+"), (51, 49, 47, 45, 43, 41, 38, 35, 32)
+    command = "bpgenc -q QP -f 444 -m 9"
+    return Peer("bpg", ".bpg", "QP", _steps(51, 0, 52), settings, encode, decode, version, command)
 
 
 def vvc() -> Peer:
@@ -239,34 +210,20 @@ def vvc() -> Peer:
 
     def encode(rgb: Pixels, qp: float) -> bytes:
         height, width = rgb.shape[:2]
-        with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
-            source, target = Path(folder, "in.yuv"), Path(folder, "out.266")
-            source.write_bytes(to_yuv420(rgb))
-            size = ["-s", f"{width + width % 2}x{height + height % 2}", "-c", "yuv420", "-r", "1", "-f", "1"]
-            options = ["--preset", "medium", "-q", str(int(qp)), "--qpa", "1", "--internal-bitdepth", "10"]
-            stream = _run(["vvencapp", "-i", str(source), *size, *options, "-o", str(target)], target)
-            # A raw stream has even sides only; the true ones are 8 bytes that count.
-            return struct.pack(">II", width, height) + stream
+        size = ["-s", f"{width + width % 2}x{height + height % 2}", "-c", "yuv420", "-r", "1", "-f", "1"]
+        options = ["--preset", "medium", "-q", str(int(qp)), "--qpa", "1", "--internal-bitdepth", "10"]
+        command = ["vvencapp", "-i", "in.yuv", *size, *options, "-o", "out.266"]
+        # A raw stream has even sides only; the true ones are 8 bytes that count.
+        return struct.pack(">II", width, height) + _made(command, "in.yuv", to_yuv420(rgb), "out.266")
 
     def decode(data: bytes) -> Pixels:
         width, height = struct.unpack_from(">II", data)
-        with tempfile.TemporaryDirectory(prefix="gancodec-") as folder:
-            source, target = Path(folder, "in.266"), Path(folder, "out.yuv")
-            source.write_bytes(data[8:])
-            decoded = _run(["vvdecapp", "-b", str(source), "-o", str(target), "-d", "8"], target)
-            return from_yuv420(decoded, width, height)
+        command = ["vvdecapp", "-b", "in.266", "-o", "out.yuv", "-d", "8"]
+        return from_yuv420(_made(command, "in.266", data[8:], "out.yuv"), width, height)
 
-    return Peer(
-        name="vvc",
-        suffix=".266",
-        unit="QP",
-        ladder=_steps(63, 0, 64),
-        settings=(52, 47, 43, 39, 35, 31, 27),
-        encode=encode,
-        decode=decode,
-        version=_version(["vvencapp", "--version"], r"version [\w.-]+"),
-        command="vvencapp --preset medium -q QP --qpa 1 -c yuv420",
-    )
+    version, settings = _version(["vvencapp", "--version"], r"version [\w.-]+"), (52, 47, 43, 39, 35, 31, 27)
+    command = "vvencapp --preset medium -q QP --qpa 1 -c yuv420"
+    return Peer("vvc", ".266", "QP", _steps(63, 0, 64), settings, encode, decode, version, command)
 
 
 def to_yuv420(rgb: Pixels) -> bytes:
@@ -292,13 +249,4 @@ def from_yuv420(data: bytes, width: int, height: int) -> Pixels:
     return np.ascontiguousarray(np.asarray(image)[:height, :width])
 
 
-PEERS: dict[str, Callable[[], Peer]] = {
-    "jpeg": jpeg,
-    "webp": webp,
-    "jp2": jp2,
-    "avif": avif,
-    "jxl": jxl,
-    "heic": heic,
-    "bpg": bpg,
-    "vvc": vvc,
-}
+PEERS: dict[str, Callable[[], Peer]] = {make.__name__: make for make in (jpeg, webp, jp2, avif, jxl, heic, bpg, vvc)}

@@ -139,9 +139,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     figures = list(dict.fromkeys(name for row in rows for name in row.figures))
     plain = [name for name in Row.__dataclass_fields__ if name not in ("figures", "key")]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*plain, *figures])
-    for row in rows:
-        values = asdict(row)
-        writer.writerow([*(values[name] for name in plain), *(row.figures.get(name) for name in figures)])
+    writer = csv.DictWriter(text, [*plain, *figures], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) | row.figures for row in rows)
     atomic.replace(path, text.getvalue().encode("utf-8", "backslashreplace"))

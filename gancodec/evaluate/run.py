@@ -19,7 +19,7 @@ from gancodec import imageio
 from gancodec.errors import GicError, UnreadablePicture
 from gancodec.evaluate import codecs, speed
 from gancodec.evaluate.job import Job, Plan, Source, keys, meter_of, run, warm
-from gancodec.evaluate.metrics import groups
+from gancodec.evaluate.metrics import distribution
 from gancodec.evaluate.rows import Log, Row, key_of
 from gancodec.workers import Dead, Pool, share
 
@@ -31,11 +31,9 @@ class Progress(Protocol):
 
     def stage(self, name: str, total: int) -> None:
         """A new stage of `total` steps begins."""
-        ...
 
     def step(self) -> None:
         """One step is done."""
-        ...
 
 
 @dataclass
@@ -54,10 +52,10 @@ class Outcome:
     sets: dict[tuple[str, str, float], dict[str, float]] = field(default_factory=dict)
     speed: dict[str, speed.Figures] = field(default_factory=dict)
 
-
-def names_of(plan: Plan) -> list[str]:
-    """Column name of every codec; raises as `codecs.get` does."""
-    return [codecs.get(name, plan.device, realism).name for name, realism in plan.codecs]
+    @property
+    def failed(self) -> list[Row]:
+        """Pictures that could not be read, and files that could not be made."""
+        return [*self.broken, *(row for row in self.rows if row.reached == "error")]
 
 
 def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Source], list[Row]]:
@@ -90,7 +88,7 @@ def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: 
     for name, realism in plan.codecs:
         warm(name, plan.device, realism)  # what is not there, or cannot do this, is said before any work
     meter_of(plan.backbones, plan.saliency).load()
-    groups.load(plan.backbones)
+    distribution.load(plan.backbones)
     plan.folder.mkdir(parents=True, exist_ok=True)
     sources, broken = sources_of(paths, plan)
     if not sources:
@@ -149,26 +147,27 @@ def _results(pool: Pool | None, work: Callable[..., Result], tasks: Sequence[tup
 def _sets(
     plan: Plan, outcome: Outcome, pool: Pool | None, progress: Progress
 ) -> dict[tuple[str, str, float], dict[str, float]]:
+    network = distribution.fingerprint(plan.backbones)
+    if not network:
+        return {}
     log = Log(plan.folder / "sets.jsonl")
     paths = {source.name: source.path for source in outcome.sources}
     work: list[tuple[Any, ...]] = []
     order: dict[tuple[str, str, float], str] = {}
-    for name, realism in plan.codecs:
-        codec = codecs.get(name, plan.device, realism)
+    for (name, realism), codec in plan.under_test.items():
         for point in plan.points(codec):
             mine = [r for r in outcome.rows if r.codec == codec.name and r.point == point and r.measured]
             if len(mine) < len(outcome.sources):
                 continue  # figures of a part of the set cannot be compared with those of the whole
-            key = key_of(sorted(r.key for r in mine), groups.fingerprint(plan.backbones))
+            key = key_of(sorted(r.key for r in mine), network)
             order[(codec.name, point.kind, point.value)] = key
             if log.figures(key) is None:
                 pairs = [(paths[r.picture], str(plan.folder / r.file)) for r in mine]
                 work.append((key, plan, name, realism, pairs))
-    progress.stage("sets of patches", len(work) if groups.fingerprint(plan.backbones) else 0)
-    if groups.fingerprint(plan.backbones):
-        for key, figures in _results(pool, _set_figures, work):
-            log.add([{"key": key, "figures": figures}])
-            progress.step()
+    progress.stage("sets of patches", len(work))
+    for key, figures in _results(pool, _set_figures, work):
+        log.add([{"key": key, "figures": figures}])
+        progress.step()
     found = {place: log.figures(key) for place, key in order.items()}
     return {place: figures for place, figures in found.items() if figures is not None}
 
@@ -178,7 +177,7 @@ def _set_figures(
 ) -> tuple[str, dict[str, float]]:
     """In a worker: figures of a set of (original, coded file) paths; with `key` back."""
     codec = codecs.get(name, plan.device, realism)
-    return key, groups.measure(plan.backbones, pairs, codec.decode, plan.max_pixels)
+    return key, distribution.measure(plan.backbones, pairs, codec.decode, plan.max_pixels)
 
 
 def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.Figures]:
@@ -189,8 +188,7 @@ def _speed(plan: Plan, outcome: Outcome, progress: Progress) -> dict[str, speed.
     first = outcome.sources[0]
     mine = [r for r in outcome.rows if r.picture == first.name and r.measured and r.bpp]
     common = sorted(plan.rates)[len(plan.rates) // 2] if plan.rates else float(np.median([r.bpp for r in mine] or [1]))
-    for name, realism in plan.codecs:
-        codec = codecs.get(name, plan.device, realism)
+    for (name, realism), codec in plan.under_test.items():
         rows = [r for r in mine if r.codec == codec.name]
         if rows:
             row = min(rows, key=lambda r: abs(math.log((r.bpp or 1) / common)))

@@ -29,10 +29,10 @@ def measure(codec: str, realism: float, plan: Plan, picture: str, setting: float
         common = [codec, str(realism), plan.device, str(setting), str(plan.max_pixels)]
         cold_encode, encode_mib = _least(["encode", *common, picture, str(coded)])
         cold_decode, decode_mib = _least(["decode", *common, str(coded), str(decoded)])
-        _, printed = _process(["warm", *common, picture, str(coded)])
+        _, warm = _process(["warm", *common, picture, str(coded)])
     return {
-        "encode_s": printed["encode_s"],
-        "decode_s": printed["decode_s"],
+        "encode_s": warm["encode_s"],
+        "decode_s": warm["decode_s"],
         "cold_encode_s": cold_encode,
         "cold_decode_s": cold_decode,
         "encode_mib": encode_mib,

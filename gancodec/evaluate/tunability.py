@@ -11,7 +11,7 @@ import numpy as np
 from gancodec import container, imageio
 from gancodec.codec import EncodeOptions, encode_picture
 from gancodec.errors import UnreadablePicture
-from gancodec.models.curve import TunabilityCurve, fit
+from gancodec.models.curve import fit
 from gancodec.weights import ModelInfo
 
 DEFAULT_NS = tuple(float(n) for n in np.arange(3, -4.01, -0.5))
@@ -32,10 +32,6 @@ class Measured:
     bpp: tuple[float, ...]
     coded: tuple[float, ...]
 
-    def fit(self) -> TunabilityCurve:
-        """Curve for the rate search."""
-        return fit(self.ns, self.coded)
-
     def line(self) -> tuple[list[float], list[float]]:
         """n and fitted bits per pixel of whole files, close enough to draw."""
         shown = fit(self.ns, self.bpp)
@@ -43,28 +39,22 @@ class Measured:
         return ns, [float(np.exp(shown.log_bpp(n))) for n in ns]
 
     def as_json(self) -> dict[str, Any]:
-        """Points and fit, for the record."""
-        curve = self.fit()
+        """Points and fit, for the record; `calibration` is what the rate search takes."""
         shown = fit(self.ns, self.bpp)
+        logs = [np.log(b) - shown.log_bpp(n) for n, b in zip(self.ns, self.bpp, strict=True)]
+        points = zip(self.ns, self.bpp, self.coded, strict=True)
         return {
             "model": self.model.name,
             "sha256": self.model.sha256,
             "pictures": self.pictures,
-            "points": [
-                {"n": n, "bpp": b, "coded_bpp": c} for n, b, c in zip(self.ns, self.bpp, self.coded, strict=True)
-            ],
+            "points": [{"n": n, "bpp": b, "coded_bpp": c} for n, b, c in points],
             "fit": {
                 "what": "ln(bpp) = sum of coefficients[i] * n**i, least squares",
                 "coefficients": list(shown.coefficients),
-                "rms_error_percent": 100 * self.error(shown, self.bpp),
+                "rms_error_percent": 100 * float(np.sqrt(np.mean(np.square(logs)))),
             },
-            "calibration": curve.to_calibration(),
+            "calibration": fit(self.ns, self.coded).to_calibration(),
         }
-
-    def error(self, curve: TunabilityCurve, bpp: Sequence[float]) -> float:
-        """Root mean square relative distance of the points from a curve."""
-        logs = [np.log(b) - curve.log_bpp(n) for n, b in zip(self.ns, bpp, strict=True)]
-        return float(np.sqrt(np.mean(np.square(logs))))
 
 
 def measure(

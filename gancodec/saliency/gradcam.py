@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gancodec.errors import MissingExtra, UsageError
-from gancodec.saliency.base import Pixels, stretched
+from gancodec.errors import UsageError, optional
 from gancodec.saliency.networks import Network, enlarged, fitting, load, running
-from gancodec.types import FloatArray
+from gancodec.saliency.static import stretched
+from gancodec.types import FloatArray, Pixels
 
 if TYPE_CHECKING:
     import torch
@@ -45,21 +45,13 @@ def gradcam(rgb: Pixels, model: str = MODEL) -> FloatArray:
     ----------
     .. [1] Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: Grad-CAM, ICCV 2017.
     """
-    attribution_of = _captum()
+    attribution_of = optional("captum.attr", "saliency gradcam", "gradcam").LayerGradCam
     network = load("gradcam", "AutoModelForImageClassification", model)
     with running("gradcam", model):
         values = _weighted_map(attribution_of, network, rgb)
     if values is None:
         raise UsageError(f"saliency gradcam: {model} does not end in a feature map; choose a convolutional network")
     return stretched(enlarged(values, rgb.shape[:2]))
-
-
-def _captum() -> Any:
-    try:
-        from captum.attr import LayerGradCam
-    except ImportError as error:
-        raise MissingExtra("saliency gradcam", "gradcam") from error
-    return LayerGradCam
 
 
 def _weighted_map(attribution_of: Any, network: Network, rgb: Pixels) -> FloatArray | None:

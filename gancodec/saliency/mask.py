@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.types import FloatArray
 
 LONGEST = 512  # pixels of the working copy: time stays bounded
@@ -43,7 +43,7 @@ def adaptive_mask(values: FloatArray) -> FloatArray:
     MissingExtra
         Without OpenCV.
     """
-    cv2 = _opencv()
+    cv2 = optional("cv2", "the adaptive mask", "saliency")
     values = np.nan_to_num(np.clip(np.asarray(values, np.float32), 0, 1))
     height, width = values.shape
     scale = min(1, LONGEST / max(height, width))
@@ -58,14 +58,6 @@ def adaptive_mask(values: FloatArray) -> FloatArray:
     mask = cv2.GaussianBlur((smooth > _limit(cv2, smooth)).astype(np.float32), (0, 0), sigma)
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(np.asarray(mask, np.float32), 0, 1)
-
-
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtra("the adaptive mask", "saliency") from error
-    return cv2
 
 
 def _limit(cv2: Any, gray: NDArray[np.uint8]) -> int:

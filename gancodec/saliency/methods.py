@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gancodec.errors import UsageError
-from gancodec.saliency import gradcam, opencv, prior, sam2, segment
-from gancodec.saliency.base import Pixels
-from gancodec.types import FloatArray
+from gancodec.saliency import gradcam, sam2, segment, static
+from gancodec.types import FloatArray, Pixels
 
 LEAST_SIDE = 8  # pixels; smaller pictures have no structure that the methods could find
 
@@ -24,12 +23,12 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "spectral": Method(opencv.spectral),
-    "fine": Method(opencv.fine),
-    "combined": Method(opencv.combined),
-    "spectral-center": Method(opencv.spectral_center),
-    "center": Method(prior.center, looks=False),
-    "none": Method(prior.none, looks=False),
+    "spectral": Method(static.spectral),
+    "fine": Method(static.fine),
+    "combined": Method(static.combined),
+    "spectral-center": Method(static.spectral_center),
+    "center": Method(static.center, looks=False),
+    "none": Method(static.none, looks=False),
     "gradcam": Method(gradcam.gradcam, gradcam.MODEL),
     "sam2": Method(sam2.sam2, sam2.MODEL),
     "segment": Method(segment.segment, segment.MODEL),

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancodec.errors import GicError, MissingExtra, MissingWeights, UsageError
-from gancodec.saliency.base import Pixels
-from gancodec.types import FloatArray
+from gancodec.errors import GicError, MissingWeights, UsageError, optional
+from gancodec.types import FloatArray, Pixels
 
 if TYPE_CHECKING:
     import torch
@@ -133,13 +132,8 @@ def enlarged(values: NDArray[Any], shape: tuple[int, int]) -> FloatArray:
 
 def _reader(method: str, kind: str) -> Callable[[Path], tuple[Any, dict[str, Any]]]:
     """What makes a network of a folder, with a report on its weights."""
-    try:
-        import torch
-        import transformers
-
-        network_of = getattr(transformers, kind).from_pretrained
-    except (ImportError, AttributeError) as error:
-        raise MissingExtra(f"saliency {method}", method) from error
+    network_of = optional("transformers", f"saliency {method}", method, kind).from_pretrained
+    import torch
 
     def read(folder: Path) -> tuple[Any, dict[str, Any]]:
         # Made in inference mode, if the caller is in it, the weights would be of no use to Grad-CAM.

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.errors import MissingExtra, UsageError
-from gancodec.types import FloatArray
+from gancodec.errors import MissingExtra, UsageError, optional
+from gancodec.types import FloatArray, Pixels
 
-Pixels = NDArray[np.uint8]
 Boxes = NDArray[np.int64]  # rows of left, top, right, bottom; right and bottom excluded
 
 LONGEST = 1536  # pixels of the working copy: time and memory stay bounded
@@ -50,15 +49,6 @@ def text(rgb: Pixels) -> FloatArray:
 
     Thresholds around the local mean give the glyphs, so letters have to stand apart; handwriting, steep text and single
     letters are not found.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8
-
-    Returns
-    -------
-    (H, W) float32
-        1 in the boxes of lines with a margin, 0 elsewhere.
     """
     cv2 = _opencv("text")
     gray, scale = _working_copy(cv2, rgb, ENLARGED)
@@ -71,15 +61,6 @@ def faces(rgb: Pixels) -> FloatArray:
 
     A face has to be found in the mirrored picture too. In 255 photographs (every sixth of a training collection) that
     left 43 boxes, 36 of them faces or drawings of faces; without it, at three votes, there were 192 boxes.
-
-    Parameters
-    ----------
-    rgb : (H, W, 3) uint8
-
-    Returns
-    -------
-    (H, W) float32
-        1 in the boxes of faces with a margin, 0 elsewhere.
 
     References
     ----------
@@ -94,6 +75,7 @@ def faces(rgb: Pixels) -> FloatArray:
     return _painted(found[agreed], scale, rgb.shape[:2])
 
 
+# Of a picture (H, W, 3) uint8 a map (H, W) float32: 1 in the boxes of what is found, with a margin, 0 elsewhere.
 DETECTORS: dict[str, Callable[[Pixels], FloatArray]] = {"text": text, "faces": faces}
 
 
@@ -137,22 +119,18 @@ def protection_map(rgb: Pixels, names: Iterable[str]) -> FloatArray:
 
 
 def _opencv(what: str) -> Any:
-    try:
-        import cv2
+    optional("cv2", f"protecting {what}", "protect", "CascadeClassifier")  # since OpenCV 5 not in every build
+    import cv2
 
-        cv2.CascadeClassifier  # noqa: B018  (since OpenCV 5 only in the build with contributed modules)
-    except (ImportError, AttributeError) as error:
-        raise MissingExtra(f"protecting {what}", "protect") from error
     return cv2
 
 
 def _cascade(cv2: Any) -> Any:
     """OpenCV's cascade for frontal faces, as scikit-image ships it; OpenCV 5 brings no cascades of its own."""
+    place = optional("skimage.data", "protecting faces", "protect", "lbp_frontal_face_cascade_filename")
     try:
-        from skimage.data import lbp_frontal_face_cascade_filename
-
-        source = Path(lbp_frontal_face_cascade_filename()).read_text(encoding="utf-8")
-    except (ImportError, OSError) as error:
+        source = Path(place()).read_text(encoding="utf-8")
+    except OSError as error:
         raise MissingExtra("protecting faces", "protect") from error
     source = source.replace("featuhreParams", "featureParams")  # a slip in that copy, on which OpenCV gives up
     storage = cv2.FileStorage(source, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)

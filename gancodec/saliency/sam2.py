@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gancodec.saliency.base import Pixels, stretched
 from gancodec.saliency.networks import enlarged, load, running
-from gancodec.types import FloatArray
+from gancodec.saliency.static import stretched
+from gancodec.types import FloatArray, Pixels
 
 if TYPE_CHECKING:
     import torch

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gancodec.errors import UsageError
-from gancodec.saliency.base import Pixels
 from gancodec.saliency.networks import enlarged, fitting, load, running
-from gancodec.types import FloatArray
+from gancodec.types import FloatArray, Pixels
 
 MODEL = "google/deeplabv3_mobilenet_v2_1.0_513"  # 10 MB, the 20 classes of Pascal VOC
 SIDE = 513  # pixels, where the network does not say

@@ -22,12 +22,10 @@ METHOD = "combined"  # of the saliency that is shown where none is named
 
 @dataclass(frozen=True)
 class Look:
-    """Panels by file name, facts, the decoded picture's note on synthesised detail, and one line on where the bits
-    went."""
+    """Panels by file name, facts, and one line on where the bits went."""
 
     panels: dict[str, maps.Panel]
     facts: dict[str, Any]
-    comment: str | None
     summary: str
 
 
@@ -85,7 +83,7 @@ def _look(data: bytes, decoded: Picture, original: Picture | None, found: Guidan
             "ms_ssim": metrics.ms_ssim(original.rgb, decoded.rgb),
             "saliency": method,
         }
-    return Look(panels, facts, decoded.comment, allocation.summary)
+    return Look(panels, facts, allocation.summary)
 
 
 def write(look: Look, folder: Path) -> list[Path]:
@@ -93,7 +91,7 @@ def write(look: Look, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {f"{name}.png": maps.encoded(look.panels[name].pixels) for name in look.panels if name != "decoded"}
     noted = io.BytesIO()
-    imageio.save(Picture(look.panels["decoded"].pixels, comment=look.comment), noted, "png")
+    imageio.save(Picture(look.panels["decoded"].pixels, comment=look.facts["comment"]), noted, "png")
     files["decoded.png"] = noted.getvalue()
     files[SHEET] = maps.png(maps.sheet(look.panels), 130)
     for name, data in files.items():

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.models.codec import Allocation, Map
-from gancodec.types import FloatArray, Plane
+from gancodec.types import FloatArray, Pixels, Plane
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Pixels = NDArray[np.uint8]
 COLOURS = "viridis"
 WEBP_SIDE = 16383  # pixels, the most that the format holds
 LEAST_SPAN = 1 / 8  # of importance, between the darkest and the brightest colour
@@ -37,10 +36,7 @@ class Panel:
 
 def coloured(values: NDArray[np.floating], low: float, high: float) -> Pixels:
     """(H, W) values to colours between `low` and `high`."""
-    try:
-        from matplotlib import colormaps
-    except ImportError as error:
-        raise MissingExtra("coloured maps", "eval") from error
+    colormaps = optional("matplotlib", "coloured maps", "eval").colormaps
     span = high - low if high > low else 1.0
     rgba = colormaps[COLOURS](np.clip((values - low) / span, 0, 1), bytes=True)
     return np.ascontiguousarray(rgba[..., :3])
@@ -86,17 +82,15 @@ def error_panel(original: Pixels, decoded: Pixels) -> Panel:
 
 def sheet(panels: Mapping[str, Panel]) -> Figure:
     """All panels in one figure, in rows of up to three."""
-    try:
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("figures", "eval") from error
+    figures = optional("matplotlib.figure", "figures", "eval")
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     height, width = next(iter(panels.values())).pixels.shape[:2]
     columns = min(3, len(panels)) if width <= 2 * height else min(2, len(panels))
     rows = -(-len(panels) // columns)
     aspect = min(max(height / width, 0.3), 3.0)
-    figure = Figure(figsize=(4.4 * columns, (4.0 * aspect + 0.5) * rows), layout="constrained")
+    figure: Figure = figures.Figure(figsize=(4.4 * columns, (4.0 * aspect + 0.5) * rows), layout="constrained")
     for i, panel in enumerate(panels.values()):
         axes = figure.add_subplot(rows, columns, i + 1)
         axes.imshow(panel.pixels, interpolation="antialiased")

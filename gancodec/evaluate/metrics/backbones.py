@@ -18,7 +18,6 @@ pt_inception-2015-12-05-...pth  torch-fidelity's Inception v3                fid
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancodec.errors import GicError, MissingExtra
+from gancodec.errors import GicError, optional
 from gancodec.features import Convolve, alex, lpips_range, squeeze, vgg16
 
 SQUEEZE_LPIPS = "lpips_squeeze.safetensors"
@@ -54,13 +53,12 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-# The last parameter that each needs: a file of another network lacks it.
-LAST = {
-    "squeeze": "features.12.expand3x3.weight",
-    "alex": "features.10.weight",
-    "vgg": "features.28.weight",
+# With the last parameter that each needs: a file of another network lacks it.
+NETS: dict[str, tuple[Callable[[Tensor, Convolve], list[Tensor]], str]] = {
+    "squeeze": (squeeze, "features.12.expand3x3.weight"),
+    "alex": (alex, "features.10.weight"),
+    "vgg": (vgg16, "features.28.weight"),
 }
-NETS: dict[str, Callable[[Tensor, Convolve], list[Tensor]]] = {"squeeze": squeeze, "alex": alex, "vgg": vgg16}
 
 
 def _load(path: Path, needed: str = "") -> Arrays:
@@ -93,9 +91,7 @@ def require(module: str, what: str) -> Any:
     """Import a module of torchmetrics. MissingExtra where it is not installed, GicError where it cannot start (as
     with a torchvision built for another torch)."""
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtra(what, "eval") from error
+        return optional(module, what, "eval")
     except RuntimeError as error:
         raise GicError(f"{what}: {module} cannot be imported: {str(error).splitlines()[0]}") from error
 
@@ -110,7 +106,8 @@ class Lpips(nn.Module):
 
     def __init__(self, net: str, path: Path) -> None:
         super().__init__()
-        self.net, self.convolve = NETS[net], partial(_convolve, _load(path, LAST[net]))
+        self.net, last = NETS[net]
+        self.convolve = partial(_convolve, _load(path, last))
         heads = _packaged("lpips_models", f"{net}.pth")
         self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(heads))]
 
@@ -136,7 +133,7 @@ class Dists(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.convolve = partial(_convolve, _load(path, LAST["vgg"]))
+        self.convolve = partial(_convolve, _load(path, NETS["vgg"][1]))
         weights = _packaged("dists_models", "weights.pt")
         total = weights["alpha"].sum() + weights["beta"].sum()
         self.alpha, self.beta = weights["alpha"] / total, weights["beta"] / total

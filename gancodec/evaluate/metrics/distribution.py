@@ -1,22 +1,23 @@
-"""FID and KID between sets of patches, on a named feature network."""
+"""Figures of whole sets of decoded pictures: FID and KID between patches, on a named feature network."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gancodec import imageio
 from gancodec.evaluate.metrics import backbones
+from gancodec.types import Pixels
 
-Pixels = NDArray[np.uint8]
 SIDES = (256, 64)  # pixels
 BATCH = 64
+LEAST_PATCHES = 2  # a covariance needs two
 
 
 class Extractor:
@@ -82,7 +83,8 @@ def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, fl
     a, b = torch.cat(list(real)), torch.cat(list(decoded))
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} patches: the sets must be of equal size")
-    through = _Through(a.shape[1])
+    through = nn.Identity()  # stands where torchmetrics expects a network: the features are there already
+    through.num_features = a.shape[1]  # type: ignore[assignment]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that KID keeps all features, which are here already
         fid = fid_class(feature=through, normalize=True).set_dtype(torch.float64)
@@ -93,13 +95,46 @@ def distances(real: Iterable[Tensor], decoded: Iterable[Tensor]) -> dict[str, fl
     return {"fid": float(fid.compute()), "kid": float(kid.compute()[0])}
 
 
-class _Through(nn.Module):
-    """Stands where torchmetrics expects a network: the features are there already."""
+def fingerprint(folder: Path | None) -> str:
+    """Network and hash behind the columns; empty where there is none."""
+    found = extractor(folder)
+    return f"{found.name}, {found.path.name}, sha256 {backbones.digest(found.path)}" if found else ""
 
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.num_features = count
 
-    def forward(self, features: Tensor) -> Tensor:
-        """As given."""
-        return features
+def load(folder: Path | None) -> None:
+    """Load the network now; GicError where its file is not what its name says."""
+    found = extractor(folder)
+    if found is not None:
+        _ = found.network
+
+
+def measure(
+    folder: Path | None, pairs: Sequence[tuple[str, str]], decode: Callable[[bytes], Pixels], max_pixels: int
+) -> dict[str, float]:
+    """FID and KID between originals and decoded files, given as (original, coded file) paths.
+
+    A set with fewer than two patches of a size has no figure for it.
+    """
+    found = extractor(folder)
+    if found is None:
+        return {}
+    real: dict[int, list[Tensor]] = {side: [] for side in SIDES}
+    made: dict[int, list[Tensor]] = {side: [] for side in SIDES}
+    for path, file in pairs:
+        decoded = decode(Path(file).read_bytes())
+        for side in SIDES:
+            if min(decoded.shape[:2]) >= side:
+                real[side].append(_original(found.name, found.path, path, side, max_pixels))
+                made[side].append(found.features(decoded, side))
+    figures: dict[str, float] = {}
+    for side in SIDES:
+        if sum(map(len, real[side])) >= LEAST_PATCHES:
+            result = distances(real[side], made[side])
+            figures |= {f"{kind}{side}-{found.name}": value for kind, value in result.items()}
+    return figures
+
+
+@lru_cache(maxsize=256)
+def _original(name: str, weights: Path, path: str, side: int, max_pixels: int) -> Tensor:
+    """Features of an original, kept for the next codec."""
+    return Extractor(name, weights).features(imageio.load(path, max_pixels).rgb, side)

@@ -5,52 +5,41 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gancodec import metrics
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.evaluate.metrics import backbones
+from gancodec.evaluate.table import Column
 from gancodec.saliency import saliency_map
+from gancodec.types import Pixels
 
-Pixels = NDArray[np.uint8]
 SSIM_SIDE, MS_SSIM_SIDE = 11, 161  # pixels: the least that the window, and five scales of it, need
 LPIPS_SIDE = 32
-LPIPS_FILES = {
-    "squeeze": (backbones.SQUEEZE_LPIPS, backbones.SQUEEZE),
-    "alex": (backbones.ALEX,),
-    "vgg": (backbones.VGG,),
+PERCEPTUAL = {  # networks by column, and the files that they may come from
+    "lpips-squeeze": ("squeeze", (backbones.SQUEEZE_LPIPS, backbones.SQUEEZE)),
+    "lpips-alex": ("alex", (backbones.ALEX,)),
+    "lpips-vgg": ("vgg", (backbones.VGG,)),
+    "dists-vgg16": ("", (backbones.VGG,)),
 }
 
 
-class Column(NamedTuple):
-    """A metric as a column: which way is better, decimals to show, and what it is."""
-
-    name: str
-    label: str
-    better: str
-    digits: int
-    hint: str
-
-
 COLUMNS = (
-    Column("psnr", "PSNR dB", "higher", 2, "peak signal-to-noise ratio over RGB"),
-    Column("ms-ssim", "MS-SSIM", "higher", 4, "multi-scale SSIM, mean over R, G and B (pytorch-msssim)"),
-    Column("ms-ssim-db", "MS-SSIM dB", "higher", 2, "-10 log10(1 - MS-SSIM)"),
-    Column("ssim", "SSIM", "higher", 4, "single-scale SSIM, mean over R, G and B (pytorch-msssim)"),
-    Column("psnr-saliency", "PSNR sal. dB", "higher", 2, "PSNR with the squared error weighted by saliency"),
-    Column("ms-ssim-saliency", "MS-SSIM sal.", "higher", 4, "MS-SSIM with its maps weighted by saliency"),
-    Column("lpips-squeeze", "LPIPS squeeze", "lower", 4, "LPIPS v0.1, SqueezeNet 1.1"),
-    Column("lpips-alex", "LPIPS alex", "lower", 4, "LPIPS v0.1, AlexNet"),
-    Column("lpips-vgg", "LPIPS vgg", "lower", 4, "LPIPS v0.1, VGG-16"),
-    Column("dists-vgg16", "DISTS", "lower", 4, "DISTS, VGG-16"),
+    Column("psnr", "PSNR dB", "peak signal-to-noise ratio over RGB", 2, "higher"),
+    Column("ms-ssim", "MS-SSIM", "multi-scale SSIM, mean over R, G and B (pytorch-msssim)", 4, "higher"),
+    Column("ms-ssim-db", "MS-SSIM dB", "-10 log10(1 - MS-SSIM)", 2, "higher"),
+    Column("ssim", "SSIM", "single-scale SSIM, mean over R, G and B (pytorch-msssim)", 4, "higher"),
+    Column("psnr-saliency", "PSNR sal. dB", "PSNR with the squared error weighted by saliency", 2, "higher"),
+    Column("ms-ssim-saliency", "MS-SSIM sal.", "MS-SSIM with its maps weighted by saliency", 4, "higher"),
+    Column("lpips-squeeze", "LPIPS squeeze", "LPIPS v0.1, SqueezeNet 1.1", 4, "lower"),
+    Column("lpips-alex", "LPIPS alex", "LPIPS v0.1, AlexNet", 4, "lower"),
+    Column("lpips-vgg", "LPIPS vgg", "LPIPS v0.1, VGG-16", 4, "lower"),
+    Column("dists-vgg16", "DISTS", "DISTS, VGG-16", 4, "lower"),
 )
 FACTS = (
-    Column("ratio", "ratio", "higher", 1, "compression ratio: bytes of the raw 24-bit pixels over bytes of the file"),
-    Column("hq-ratio", "HQ area", "", 3, "share of the picture's blocks that get more bits than the average block"),
+    Column("ratio", "ratio", "compression ratio: bytes of the raw 24-bit pixels over bytes of the file", 1, "higher"),
+    Column("hq-ratio", "HQ area", "share of the picture's blocks that get more bits than the average block", 3),
 )
 
 
@@ -78,25 +67,20 @@ class Meter:
         self.saliency = saliency
         self.used: dict[str, str] = {}
         self.absent: tuple[str, ...] = ()
-        self._perceptual: dict[str, _Distance] = {}
-        for net, files in LPIPS_FILES.items():
-            self._add(f"lpips-{net}", [backbones.find(folder, f) for f in files], files, net)
-        self._add("dists-vgg16", [backbones.find(folder, backbones.VGG)], (backbones.VGG,), "")
-        plain = [c.name for c in COLUMNS if not c.name.startswith(("lpips", "dists"))]
-        self.columns = (*plain, *self._perceptual)
-
-    def _add(self, column: str, found: list[Path | None], files: tuple[str, ...], net: str) -> None:
-        path = next((p for p in found if p is not None), None)
-        if path is None:
-            self.absent += (f"{column}: left out, no {' or '.join(files)} in the folder of --backbones",)
-            return
-        self.used[column] = f"{path.name}, sha256 {backbones.digest(path)}"
-        self._perceptual[column] = _Distance(path, net)
+        self._networks: dict[str, tuple[Path, str]] = {}
+        for column, (net, files) in PERCEPTUAL.items():
+            path = next((p for p in (backbones.find(folder, file) for file in files) if p is not None), None)
+            if path is None:
+                self.absent += (f"{column}: left out, no {' or '.join(files)} in the folder of --backbones",)
+            else:
+                self.used[column] = f"{path.name}, sha256 {backbones.digest(path)}"
+                self._networks[column] = path, net
+        self.columns = (*(c.name for c in COLUMNS if c.name not in PERCEPTUAL), *self._networks)
 
     def load(self) -> None:
         """Load every network now; GicError where a file is not what its name says."""
-        for metric in self._perceptual.values():
-            metric.load()
+        for path, net in self._networks.values():
+            _network(path, net)
 
     def fingerprint(self) -> str:
         """Whatever changes when the figures may change."""
@@ -116,24 +100,15 @@ class Meter:
             "psnr-saliency": metrics.psnr(original, decoded, weight),
             "ms-ssim-saliency": None if similarity is None else metrics.ms_ssim(original, decoded, weight),
         }
-        return figures | {name: metric(original, decoded) for name, metric in self._perceptual.items()}
+        return figures | {name: _distance(*found, original, decoded) for name, found in self._networks.items()}
 
 
-class _Distance:
-    """A perceptual distance whose network is loaded at the first use."""
-
-    def __init__(self, path: Path, net: str) -> None:
-        self.path, self.net = path, net
-
-    def load(self) -> None:
-        """Load the network, for this process."""
-        _network(self.path, self.net)
-
-    def __call__(self, original: Pixels, decoded: Pixels) -> float | None:
-        if min(original.shape[:2]) < LPIPS_SIDE:
-            return None
-        with torch.inference_mode():
-            return float(_network(self.path, self.net)(_unit(decoded), _unit(original)))
+def _distance(path: Path, net: str, original: Pixels, decoded: Pixels) -> float | None:
+    """A perceptual distance, whose network is loaded at the first use; None for pictures too small for it."""
+    if min(original.shape[:2]) < LPIPS_SIDE:
+        return None
+    with torch.inference_mode():
+        return float(_network(path, net)(_unit(decoded), _unit(original)))
 
 
 @lru_cache(maxsize=8)
@@ -148,24 +123,18 @@ def _unit(pixels: Pixels) -> torch.Tensor:
 
 def ms_ssim(a: Pixels, b: Pixels) -> float | None:
     """MS-SSIM by pytorch-msssim; None for pictures with a side under 161 pixels, which have no five scales."""
-    if min(a.shape[:2]) < MS_SSIM_SIDE:
-        return None
-    return float(_msssim().ms_ssim(_unit(a), _unit(b), data_range=1.0))
+    return _similarity("ms_ssim", MS_SSIM_SIDE, a, b)
 
 
 def ssim(a: Pixels, b: Pixels) -> float | None:
     """SSIM by pytorch-msssim; None for pictures with a side under 11 pixels."""
-    if min(a.shape[:2]) < SSIM_SIDE:
+    return _similarity("ssim", SSIM_SIDE, a, b)
+
+
+def _similarity(name: str, least: int, a: Pixels, b: Pixels) -> float | None:
+    if min(a.shape[:2]) < least:
         return None
-    return float(_msssim().ssim(_unit(a), _unit(b), data_range=1.0))
-
-
-def _msssim() -> Any:
-    try:
-        import pytorch_msssim
-    except ImportError as error:
-        raise MissingExtra("MS-SSIM", "eval") from error
-    return pytorch_msssim
+    return float(optional("pytorch_msssim", "MS-SSIM", "eval", name)(_unit(a), _unit(b), data_range=1.0))
 
 
 def decibel(similarity: float) -> float:

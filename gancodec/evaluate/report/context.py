@@ -14,10 +14,9 @@ from typing import Any
 
 from gancodec._version import __version__
 from gancodec.errors import MissingExtra
-from gancodec.evaluate import codecs
 from gancodec.evaluate.curves import Curve, Delta, Mean, bd_rate, best, means
 from gancodec.evaluate.job import meter_of
-from gancodec.evaluate.metrics import groups
+from gancodec.evaluate.metrics import distribution
 from gancodec.evaluate.ours import Ours
 from gancodec.evaluate.peers import PEERS
 from gancodec.evaluate.run import Outcome
@@ -74,7 +73,7 @@ class Context:
                 f"{', '.join(sorted(coarse))}: the encoder's steps are coarser than 2 %; such files are the nearest, "
                 "some larger and some smaller than asked ('off' is the largest distance)."
             )
-        if groups.fingerprint(plan.backbones):
+        if distribution.fingerprint(plan.backbones):
             lines.append(
                 "FID and KID are over patches of the pictures at hand, on the network in the column's name; "
                 "they cannot be compared with figures of another network or another set."
@@ -89,8 +88,7 @@ class Context:
         """Versions, models, networks, machine."""
         plan = self.outcome.plan
         found = [("gancodec", __version__), *((p, v) for p in PACKAGES if (v := _version(p)))]
-        for name, realism in plan.codecs:
-            codec = codecs.get(name, plan.device, realism)
+        for (name, _), codec in plan.under_test.items():
             if isinstance(codec, Ours):
                 model = codec.model
                 found.append(
@@ -99,7 +97,7 @@ class Context:
             elif name in PEERS:
                 found.append((codec.name, codec.fingerprint))
         found += sorted(meter_of(plan.backbones, plan.saliency).used.items())
-        if patches := groups.fingerprint(plan.backbones):
+        if patches := distribution.fingerprint(plan.backbones):
             found.append(("FID and KID", patches))
         found.append(("saliency", f"{plan.saliency}: weights of psnr-saliency and ms-ssim-saliency"))
         return [*found, ("pictures", str(len(self.outcome.sources))), ("machine", machine())]
@@ -117,8 +115,7 @@ class Context:
             "speed": self.outcome.speed,
             "failures": [
                 {"picture": r.picture, "codec": r.codec, "asked": r.asked, "error": r.error}
-                for r in (*self.outcome.broken, *self.outcome.rows)
-                if r.reached == "error"
+                for r in self.outcome.failed
             ],
         }
 

@@ -8,34 +8,10 @@ import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gancodec.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-DASH = "–"
-Cell = str | float | int | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """Head of a column: key in the rows, label, what it is, decimals, and which way is better."""
-
-    key: str
-    label: str
-    hint: str = ""
-    digits: int | None = None
-    better: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns, and rows as cells by column key."""
-
-    columns: tuple[Column, ...] = ()
-    rows: tuple[dict[str, Cell], ...] = ()
+from gancodec.errors import optional
+from gancodec.evaluate.table import Cell, Column, Table, text_of
 
 
 @dataclass(frozen=True)
@@ -93,23 +69,11 @@ class Report:
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     summary: Table
-    targets: Table
     speed: Table
     bd_rate: Table
     plots: tuple[Plot, ...]
     samples: tuple[Sample, ...]
     failures: Table
-
-
-def text_of(value: Cell, column: Column) -> str:
-    """A cell as text: numbers with the column's decimals, a dash for what is absent."""
-    if value is None:
-        return DASH
-    if isinstance(value, float) and math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if isinstance(value, float):
-        return f"{value:.{4 if column.digits is None else column.digits}f}"
-    return str(value)
 
 
 def sort_value(value: Cell) -> str:
@@ -119,7 +83,7 @@ def sort_value(value: Cell) -> str:
 
 def render(report: Report) -> str:
     """The page. Raises MissingExtra without Jinja."""
-    page = _template().render(
+    page: str = _template().render(
         report=report,
         plots=[(plot.title, apart(plot.svg, f"p{i}-")) for i, plot in enumerate(report.plots)],
         samples=_as_script([asdict(sample) for sample in report.samples]),
@@ -132,13 +96,10 @@ def render(report: Report) -> str:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise MissingExtra("the HTML report", "eval") from error
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset("report.html.j2"))
+def _template() -> Any:
+    jinja = optional("jinja2", "the HTML report", "eval")
+    options = {"autoescape": True, "undefined": jinja.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    return jinja.Environment(**options).from_string(_asset("report.html.j2"))
 
 
 def _asset(name: str) -> str:

@@ -6,14 +6,14 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.evaluate.curves import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gancodec.evaluate.report.page import Table
+    from gancodec.evaluate.table import Table
 
 # Okabe and Ito's colours, which stay apart for the colour blind; black is ours.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
@@ -25,11 +25,7 @@ METADATA = {"Date": None}  # the same picture for the same figures
 
 
 def _figure(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("plots", "eval") from error
-    figure = Figure(figsize=size, layout="constrained")
+    figure: Figure = optional("matplotlib.figure", "plots", "eval").Figure(figsize=size, layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -59,7 +55,7 @@ def rate_distortion(measured: Sequence[Curve], published: Sequence[Curve], metri
         axes.plot(curve.bpp, curve.figures[metric], label=_label(f"{curve.name} (anchor)"), **style)
     _rate_axis(axes, [c.bpp for c in shown])
     axes.set_ylabel(label)
-    axes.legend(fontsize=8, frameon=False)
+    _tidy(axes)
     return figure
 
 
@@ -79,6 +75,10 @@ def _rate_axis(axes: Axes, rates: Sequence[Sequence[float]]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("bits per pixel (whole file)")
     axes.grid(True, color="#dddddd", linewidth=0.6)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.legend(fontsize=8, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
@@ -102,9 +102,7 @@ def speeds(table: Table) -> Figure | None:
     axes.set_xscale("log")
     axes.margins(x=0.15)
     axes.set_xlabel("seconds, warm, one picture")
-    axes.legend(fontsize=8, frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    _tidy(axes)
     return figure
 
 
