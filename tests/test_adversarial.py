@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -37,12 +38,12 @@ from gancodec.train.command import main
 from gancodec.train.freeze import entropy_arrays, export_checkpoint
 from gancodec.train.loop import LAST, Job, train
 from gancodec.train.perceptual import load
-from gancodec.train.plot import read_log
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import load_ema
 from gancodec.types import Picture
 from tests.conftest import Run
 from tests.tiny import picture
+from tools import plot_training
 
 FIRST_NOISE = [-1488639, 800623, 1172383, 1594101]  # millionths
 BACKBONES = Path(__file__).parent.parent.parent / "shared" / "backbones"
@@ -343,17 +344,17 @@ def test_the_threads_of_a_group_end_with_the_training(data: Path, tmp_path: Path
 def test_losses_are_plotted(third: Path, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("matplotlib")
     target = tmp_path / f"losses{suffix}"
-    main(["plot", str(third.parent), "-o", str(target)])
+    assert plot_training.main([str(third.parent), "-o", str(target)]) == 0
     start = target.read_bytes()[:8]
     assert start.startswith(b"<?xml" if suffix == ".svg" else b"\x89PNG")
-    series = read_log(third.parent)
+    series = plot_training.read_log(third.parent)
     assert series["perceptual"][0] == list(range(10, 121, 10))
 
 
 def test_torn_and_resumed_logs(tmp_path: Path) -> None:
     rows = [{"step": s, "loss": v} for s, v in ((10, 3.0), (20, 2.0), (30, 9.0), (20, 1.5), (30, 1.0))]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 40, "lo')
-    assert read_log(tmp_path) == {"loss": ([10, 20, 30], [3.0, 1.5, 1.0])}
+    assert plot_training.read_log(tmp_path) == {"loss": ([10, 20, 30], [3.0, 1.5, 1.0])}
 
 
 def test_a_released_model_keeps_its_integers(third: Path, second: Path, data: Path, tmp_path: Path) -> None:
@@ -382,12 +383,16 @@ def test_the_faithful_end_invents_nothing(second: Path, third: Path) -> None:
     assert natural.any(), "the natural end opens its gates"
 
 
-def test_bad_logs_are_usage_errors(tmp_path: Path) -> None:
+def test_bad_logs_are_usage_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(name: str, reason: str, target: str = "x.svg") -> None:
+        assert plot_training.main([str(tmp_path / name), "-o", str(tmp_path / target)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("gancodec: ")
+        assert re.search(reason, line), line
+        assert not (tmp_path / target).exists()
+
     for name, text in (("empty", ""), ("junk", "[1, 2]\n"), ("words", "step one\n")):
         (tmp_path / name).write_text(text)
-        with pytest.raises(UsageError, match="figures|log of"):
-            main(["plot", str(tmp_path / name), "-o", str(tmp_path / "x.svg")])
-    with pytest.raises(UsageError, match="No such file"):
-        main(["plot", str(tmp_path / "none"), "-o", str(tmp_path / "x.svg")])
-    with pytest.raises(UsageError, match="choose a name"):
-        main(["plot", str(tmp_path / "empty"), "-o", str(tmp_path / "x.txt")])
+        refused(name, "figures|log of")
+    refused("none", "No such file")
+    refused("empty", "choose a name", "x.txt")

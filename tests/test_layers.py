@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).parent.parent / "gancodec"
 # Floors of rooms, the lowest first; a room imports from lower floors only, and from itself. "" is gancodec/__init__.py,
 # which shows names of the codec and so stands above it: the version, for those below, is on the ground.
 LAYERS = [
-    {"_version", "errors", "types", "atomic", "colour", "exif", "workers", "metrics", "features"},
-    {"container", "entropy", "weights", "tiling", "imageio", "saliency", "messages"},
+    {"_version", "errors", "types", "atomic", "colour", "exif", "workers", "features"},
+    {"container", "entropy", "weights", "tiling", "imageio", "saliency", "messages", "metrics"},
     {"options"},
     {"models"},
     {"codec"},
@@ -32,7 +32,7 @@ MODELS = {"gic1", "wu2019", "split"}
 REGISTRY = "gancodec.models.registry"
 INNER = {
     "models": [{"levels", "config"}, {f"{model}.config" for model in MODELS}, {""}, MODELS],
-    "evaluate": [{"metrics", "inspect"}, {""}, {"report"}],
+    "evaluate": [{"table"}, {"metrics", "inspect"}, {""}, {"report"}],
 }
 # Files that import torch at their top. No other one may, nor import one of these at its top.
 TORCH = (

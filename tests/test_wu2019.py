@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ from gancodec.models.wu2019.network import (
     importance_matrix,
     standardise,
 )
-from gancodec.models.wu2019.recipes import Paper, Wu2019Parts
+from gancodec.models.wu2019.recipes import Paper
 from gancodec.models.wu2019.symbols import END, PlaneModel, Symbols, around, row_count, walk
 from gancodec.models.wu2019.training import Wu2019Trained, hold_statistics, log_of, plane_tables
 from gancodec.tiling import Area
@@ -190,13 +191,15 @@ def trained(**changes: object) -> tuple[Wu2019Trained, torch.Tensor]:
     return net, torch.rand(2, 3, 64, 64)
 
 
-def losses(net: Wu2019Trained, x: torch.Tensor, progress: float = 0.0, **changes: object) -> Wu2019Parts:
+def losses(net: Wu2019Trained, x: torch.Tensor, progress: float = 0.0, **changes: object) -> dict[str, torch.Tensor]:
     """Of the paper's objective, or of one that is changed, in full precision."""
-    return Paper(**changes).losses(net, None, x, progress, bf16=False)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "autocast", lambda *_: nullcontext())
+        return Paper(**changes).losses(net, None, x, progress)  # type: ignore[arg-type]
 
 
-def detached(parts: Wu2019Parts) -> Wu2019Parts:
-    return Wu2019Parts(*(v.detach() for v in parts))
+def detached(parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: part.detach() for name, part in parts.items()}
 
 
 def test_equations_5_to_7() -> None:
@@ -215,12 +218,12 @@ def test_equations_5_to_7() -> None:
     log_fake = sum(b * torch.log(1 - s).mean() for b, s in zip(beta, fake, strict=True))
     log_real = sum(b * torch.log(s).mean() for b, s in zip(beta, real, strict=True))
     mse = ((decoded - x) ** 2).mean() * 255**2
-    assert float(parts.n) == pytest.approx(n)
-    assert float(parts.on) == pytest.approx(float(matrix.mean()))
-    assert float(parts.adversarial) == pytest.approx(float(log_fake), rel=1e-4)
-    assert float(parts.discriminator) == pytest.approx(float(-log_real - log_fake), rel=1e-4)
-    assert float(parts.mse) == pytest.approx(float(mse), rel=1e-4)
-    assert float(parts.loss) == pytest.approx(16 * float(mse) + float(log_fake - log_real - log_fake), rel=1e-4)
+    assert float(parts["n"]) == pytest.approx(n)
+    assert float(parts["on"]) == pytest.approx(float(matrix.mean()))
+    assert float(parts["adversarial"]) == pytest.approx(float(log_fake), rel=1e-4)
+    assert float(parts["discriminator"]) == pytest.approx(float(-log_real - log_fake), rel=1e-4)
+    assert float(parts["mse"]) == pytest.approx(float(mse), rel=1e-4)
+    assert float(parts["loss"]) == pytest.approx(16 * float(mse) + float(log_fake - log_real - log_fake), rel=1e-4)
 
 
 def test_both_players_get_their_own_gradient() -> None:
@@ -228,12 +231,14 @@ def test_both_players_get_their_own_gradient() -> None:
     net, x = trained(kappa=0.0)
     hold_statistics(net.model, True)
     parts = losses(net, x, 1.0, kappa=0.0)
-    parts.loss.backward()
+    parts["loss"].backward()
     played = {k: p.grad.clone() for k, p in net.named_parameters() if p.grad is not None}
     judge = net.discriminator
     assert judge is not None
-    decoded = net.model(x, float(parts.n))[0]
-    assert float(parts.loss.detach()) == pytest.approx(float((parts.adversarial + parts.discriminator).detach()))
+    decoded = net.model(x, float(parts["n"]))[0]
+    assert float(parts["loss"].detach()) == pytest.approx(
+        float((parts["adversarial"] + parts["discriminator"]).detach())
+    )
     generator, discriminator = dict(net.model.named_parameters()), dict(judge.named_parameters())
     last = generator["generator.up.6.weight"]
     listened = torch.autograd.grad(log_of(judge(decoded), False), last, retain_graph=True)[0]
@@ -258,7 +263,9 @@ def test_a_step_that_overflows_leaves_weights_and_statistics(data: Path, tmp_pat
 LOSSES = Paper.losses
 
 
-def overflowing(objective: Paper, net: Wu2019Trained, features: None, x: torch.Tensor, progress: float) -> Wu2019Parts:
+def overflowing(
+    objective: Paper, net: Wu2019Trained, features: None, x: torch.Tensor, progress: float
+) -> dict[str, torch.Tensor]:
     """A step whose activations are not finite."""
     return LOSSES(objective, net, features, x * torch.inf, progress)
 
@@ -283,9 +290,9 @@ def test_n_has_nothing_to_do_with_the_crops(data: Path, tmp_path: Path, monkeypa
         generator.set_state(state)
         return batch(self, count, generator)
 
-    def noted(*given: object, **named: object) -> Wu2019Parts:
+    def noted(*given: object, **named: object) -> dict[str, torch.Tensor]:
         parts = LOSSES(*given, **named)  # type: ignore[arg-type]
-        drawn.append((float(parts.n) + 2) / 4)
+        drawn.append((float(parts["n"]) + 2) / 4)
         return parts
 
     monkeypatch.setattr(Crops, "batch", seen)
@@ -299,7 +306,7 @@ def test_without_gan_there_is_no_discriminator() -> None:
     net, x = trained(eta=0.0)
     assert net.discriminator is None
     parts = detached(losses(net, x, eta=0.0))
-    assert float(parts.loss) == pytest.approx(16 * float(parts.mse))
+    assert float(parts["loss"]) == pytest.approx(16 * float(parts["mse"]))
 
 
 def test_without_masker_every_site_is_treated_alike() -> None:
@@ -314,9 +321,9 @@ def test_without_masker_every_site_is_treated_alike() -> None:
 
 def test_n_is_drawn_for_each_batch_within_its_range() -> None:
     net, x = trained()
-    drawn = [float(losses(net, x).n) for _ in range(40)]
+    drawn = [float(losses(net, x)["n"]) for _ in range(40)]
     assert -2 <= min(drawn) < -1 < 1 < max(drawn) <= 2
-    assert {float(losses(net, x, n_range=(0.5, 0.5)).n) for _ in range(3)} == {0.5}
+    assert {float(losses(net, x, n_range=(0.5, 0.5))["n"]) for _ in range(3)} == {0.5}
 
 
 def test_statistics_are_held_in_the_second_half() -> None:
@@ -344,9 +351,9 @@ def test_the_error_falls() -> None:
     for _ in range(60):
         parts = losses(net, x, n_range=(-2.0, -2.0))
         optimiser.zero_grad()
-        parts.loss.backward()
+        parts["loss"].backward()
         optimiser.step()
-        errors.append(float(parts.mse.detach()))
+        errors.append(float(parts["mse"].detach()))
     assert errors[-1] < 0.5 * errors[0]
 
 

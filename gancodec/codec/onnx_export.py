@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gancodec._version import __version__
-from gancodec.errors import MissingExtra
+from gancodec.errors import optional
 from gancodec.models.codec import realism_of
 from gancodec.models.inference import Graph, build
 from gancodec.types import BLOCK
@@ -59,11 +59,8 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
     UsageError
         For a realism out of range, or above 0 where the model has no natural end.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("ONNX export", "onnx") from error
+    for package in ("onnx", "onnxscript"):
+        optional(package, "ONNX export", "onnx")
     info = weights.info
     chosen = realism_of(realism, info)
     graphs = build(weights, torch.device("cpu")).graphs(chosen)

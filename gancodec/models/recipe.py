@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,17 +13,6 @@ if TYPE_CHECKING:
     Distance = Callable[[Tensor, Tensor], Tensor]  # perceptual, of pictures (B, 3, H, W) in [0, 1]: (B,)
 
 N = TypeVar("N")
-
-
-class Losses(Protocol):
-    """A NamedTuple of scalars: the `loss` to minimise and its parts."""
-
-    @property
-    def loss(self) -> Tensor:
-        """To minimise."""
-        ...
-
-    def _asdict(self) -> dict[str, Tensor]: ...
 
 
 class Objective(ABC, Generic[N]):
@@ -52,8 +41,9 @@ class Objective(ABC, Generic[N]):
         """The networks of a model, with random weights."""
 
     @abstractmethod
-    def losses(self, net: N, features: Distance | None, x: Tensor, progress: float, bf16: bool = True) -> Losses:
-        """Losses of crops x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over."""
+    def losses(self, net: N, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
+        """Scalars of crops x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over: the `loss` to
+        minimise, and its parts by name. Networks are computed in bfloat16 where they can be."""
 
     def prepare(self, net: N, batches: Iterable[Tensor]) -> None:
         """Set what has to be set from a few batches before the first step, if anything."""

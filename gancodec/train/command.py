@@ -39,10 +39,6 @@ def parser() -> argparse.ArgumentParser:
     ema.add_argument("folder", type=Path, help="folder for the files, which --start and export take as a checkpoint")
     ema.add_argument("--file-mib", type=int, default=15, help="largest file in MiB")
     ema.set_defaults(run=_ema)
-    plot = commands.add_parser("plot", help="draw the losses of a run")
-    plot.add_argument("log", type=Path, help="the run's folder, or its log.jsonl")
-    plot.add_argument("-o", "--output", type=Path, default=Path("losses.svg"), help=".svg, .png or .pdf")
-    plot.set_defaults(run=_plot)
     export = commands.add_parser("export", help="freeze a checkpoint into integer tables and weights")
     export.add_argument("recipe", help="recipe that made the checkpoint (of stage S2, S3 or S4)")
     export.add_argument("checkpoint", type=Path, help="the run's last.safetensors")
@@ -92,12 +88,6 @@ def _ema(options: argparse.Namespace) -> None:
 
     for path in write_ema(options.checkpoint, options.folder, options.file_mib):
         print(f"{path} {path.stat().st_size}")
-
-
-def _plot(options: argparse.Namespace) -> None:
-    from gancodec.train.plot import plot
-
-    print(plot(options.log, options.output))
 
 
 def _export(options: argparse.Namespace) -> None:

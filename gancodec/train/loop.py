@@ -214,7 +214,7 @@ def _step(
     losses = recipe.objective.losses(state.net, features, x, _progress(job, state))
     for optimiser in state.optimisers:
         optimiser.zero_grad()
-    losses.loss.backward()
+    losses["loss"].backward()
     groups = state.net.parameter_groups()
     _average_gradients([p for group in groups for p in group])
     norms = [nn.utils.clip_grad_norm_(group, recipe.clip) for group in groups]
@@ -230,7 +230,7 @@ def _step(
     for name, value in state.net.state_dict().items():
         if value.is_floating_point():  # batch normalisation also counts its batches
             state.ema[name].lerp_(value, 1 - decay)
-    return {k: v.detach() for k, v in losses._asdict().items()}
+    return {k: v.detach() for k, v in losses.items()}
 
 
 def _average_gradients(parameters: list[nn.Parameter]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gancodec.models.recipe import Objective, Recipe
 from gancodec.models.registry import config_as
@@ -14,14 +14,6 @@ if TYPE_CHECKING:
 
     from gancodec.models.recipe import Distance
     from tests.toy.training import ToyTrained
-
-
-class ToyParts(NamedTuple):
-    """The scalar to minimise, squared error, and mean magnitude of what is coded."""
-
-    loss: Tensor
-    mse: Tensor
-    size: Tensor
 
 
 @dataclass(frozen=True)
@@ -36,15 +28,13 @@ class Plain(Objective["ToyTrained"]):
 
         return ToyTrained(config_as(model, ToyConfig))
 
-    def losses(
-        self, net: ToyTrained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
-    ) -> ToyParts:
+    def losses(self, net: ToyTrained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         """See `Objective.losses`."""
         import torch
 
         decoded, size = net.model(x, 4 * torch.rand(()).item() - 2)
         mse = (decoded - x).square().mean()
-        return ToyParts(mse + self.weight * size, mse, size)
+        return {"loss": mse + self.weight * size, "mse": mse, "size": size}
 
 
 RECIPES = {"toy-tiny": Recipe("toy-tiny", Plain(), crop=64, batch=2, warmup=2)}

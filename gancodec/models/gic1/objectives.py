@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from gancodec.models.gic1.config import TunableConfig
 from gancodec.models.levels import BALANCE, LAMBDA_CENTRE, LEVELS, logit_to_level
@@ -26,44 +26,6 @@ if TYPE_CHECKING:
 # D and the perceptual distance together fall 2.8 times as fast with the rate as D alone, for which the levels' lambdas
 # were chosen; without this factor the masker would buy bits instead of moving them.
 SLOPE_RATIO = 0.35
-
-
-class Parts(NamedTuple):
-    """Mean loss (a scalar to minimise) and its parts, each a mean over the batch."""
-
-    loss: Tensor
-    bpp: Tensor
-    mse: Tensor
-    ms_ssim: Tensor
-
-
-class AdversarialParts(NamedTuple):
-    """The scalar to minimise and its parts, means over the batch.
-
-    loss : generator's and discriminator's together; distortion : lambda * D; perceptual : distance of the features;
-    adversarial, discriminator : the two sides of the game; grid : detail that repeats with the generator's last grid;
-    realism : beta that was drawn.
-    """
-
-    loss: Tensor
-    distortion: Tensor
-    perceptual: Tensor
-    adversarial: Tensor
-    discriminator: Tensor
-    grid: Tensor
-    mse: Tensor
-    ms_ssim: Tensor
-    realism: Tensor
-
-
-class MaskingParts(NamedTuple):
-    """The scalar to minimise and its parts, means over the batch; `spread` is the importance's standard deviation."""
-
-    loss: Tensor
-    bpp: Tensor
-    distortion: Tensor
-    perceptual: Tensor
-    spread: Tensor
 
 
 @dataclass(frozen=True)
@@ -94,18 +56,18 @@ class RateDistortion(Objective["Trained"]):
         if self.quantised:
             net.prepare_quantisation(batches)
 
-    def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True) -> Parts:
+    def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
 
         from gancodec.models.gic1.training import coded_latents, random_levels
         from gancodec.models.losses import box_ms_ssim
 
         kind = x.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, torch.bfloat16):
             analysis = net.model.analyse(x)
         level, weight = random_levels(analysis.importance)
         latents, bits = coded_latents(net.model, net.context, analysis, level, self.quantised)
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, torch.bfloat16):
             decoded = net.model.generator(latents, level)
         decoded = decoded.float()
         bpp = bits / (x.shape[2] * x.shape[3])
@@ -115,7 +77,8 @@ class RateDistortion(Objective["Trained"]):
         ms_ssim = box_ms_ssim(decoded.clamp(0, 1), x, weight)
         distortion = self.mse * (squared * pixels).mean((1, 2, 3)) + self.ms_ssim * mean_weight * (1 - ms_ssim)
         balance = (mean_weight / LAMBDA_CENTRE) ** BALANCE
-        return Parts(((bpp + distortion) * balance).mean(), bpp.mean(), squared.mean(), ms_ssim.mean())
+        loss = ((bpp + distortion) * balance).mean()
+        return {"loss": loss, "bpp": bpp.mean(), "mse": squared.mean(), "ms_ssim": ms_ssim.mean()}
 
 
 @dataclass(frozen=True)
@@ -157,9 +120,7 @@ class Adversarial(_Natural):
     gan: str = "lsgan"
     ramp: float = 0.02
 
-    def losses(
-        self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
-    ) -> AdversarialParts:
+    def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
 
         from gancodec.models.gic1.training import (
@@ -176,13 +137,13 @@ class Adversarial(_Natural):
         kind, model, discriminator = x.device.type, net.model, net.discriminator
         assert discriminator is not None
         assert features is not None
-        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with torch.no_grad(), torch.autocast(kind, torch.bfloat16):
             analysis = model.analyse(x)
             level, _ = random_levels(analysis.importance)
         with torch.no_grad():
             latents, _ = coded_latents(model, net.context, analysis, level, quantised=True)
         realism = draw_realism()
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, torch.bfloat16):
             decoded = as_picture(model.generate(latents, level, realism, draw_origin()).float())
             distance = features(decoded, x).mean()
             fooled, judged = play(discriminator, decoded, x, latents, level / (LEVELS - 1), self.gan)
@@ -193,17 +154,15 @@ class Adversarial(_Natural):
         natural = (
             self.perceptual * distance + self.adversarial * min(1.0, progress / self.ramp) * fooled + self.grid * grid
         )
-        loss = distortion + realism * natural + judged
-        beta = torch.tensor(realism)
-        return AdversarialParts(loss, distortion, distance, fooled, judged, grid, squared, ms_ssim, beta)
+        parts = {"distortion": distortion, "perceptual": distance, "adversarial": fooled, "discriminator": judged}
+        more = {"grid": grid, "mse": squared, "ms_ssim": ms_ssim, "realism": torch.tensor(realism)}
+        return {"loss": distortion + realism * natural + judged, **parts, **more}
 
 
 class Masking(_Natural):
     """R + lambda * (D + perceptual) at realism 1, one random n for each crop."""
 
-    def losses(
-        self, net: Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
-    ) -> MaskingParts:
+    def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
 
         from gancodec.models.gic1.training import coded_latents
@@ -211,12 +170,12 @@ class Masking(_Natural):
 
         kind, model = x.device.type, net.model
         assert features is not None
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, torch.bfloat16):
             analysis = model.analyse(x)
         logit = (torch.rand(len(x), 1, 1, device=x.device) * 2 - 1) * 2.4
         level = logit_to_level(logit + analysis.importance).clamp(0, LEVELS - 1)
         latents, bits = coded_latents(model, net.context, analysis, level, quantised=True)
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, torch.bfloat16):
             decoded = model.generate(latents, level, 1.0).float()
             distance = features(decoded, x)
         bpp = bits / (x.shape[2] * x.shape[3])
@@ -227,4 +186,5 @@ class Masking(_Natural):
         weight = distortion_weight(logit.flatten())
         loss = (bpp + SLOPE_RATIO * weight * both) * (weight / LAMBDA_CENTRE) ** BALANCE
         spread = analysis.importance.flatten(1).std(1).mean()
-        return MaskingParts(loss.mean(), bpp.mean(), distortion.mean(), distance.mean(), spread)
+        parts = {"loss": loss, "bpp": bpp, "distortion": distortion, "perceptual": distance}
+        return {**{name: part.mean() for name, part in parts.items()}, "spread": spread}

@@ -8,7 +8,7 @@ leave of omega.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gancodec.models.recipe import Objective, Recipe
 from gancodec.models.registry import config_as
@@ -21,22 +21,6 @@ if TYPE_CHECKING:
     from gancodec.models.wu2019.training import Wu2019Trained
 
 STATISTICS_UNTIL = 0.5  # of the run, when the rate falls
-
-
-class Wu2019Parts(NamedTuple):
-    """The scalar to minimise and its parts.
-
-    loss : generator's and discriminator's together; mse : in 8-bit units; adversarial : eq. 5's second term, as the
-    generator has it; discriminator : what the discriminator minimises; on : share of omega that eq. 3 leaves on; n :
-    what was drawn.
-    """
-
-    loss: Tensor
-    mse: Tensor
-    adversarial: Tensor
-    discriminator: Tensor
-    on: Tensor
-    n: Tensor
 
 
 @dataclass(frozen=True)
@@ -57,9 +41,7 @@ class Paper(Objective["Wu2019Trained"]):
 
         return Wu2019Trained(config_as(model, Wu2019Config), adversarial=bool(self.eta))
 
-    def losses(
-        self, net: Wu2019Trained, features: Distance | None, x: Tensor, progress: float, bf16: bool = True
-    ) -> Wu2019Parts:
+    def losses(self, net: Wu2019Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
 
         from gancodec.models.wu2019.training import hold_statistics, play
@@ -68,12 +50,13 @@ class Paper(Objective["Wu2019Trained"]):
         hold_statistics(net.model, progress >= STATISTICS_UNTIL)
         low, high = self.n_range
         n = low + (high - low) * torch.rand(()).item()
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with torch.autocast(kind, torch.bfloat16):
             decoded, matrix = net.model(x, n)
             fooled, judged = play(net, decoded, x)
         squared = (decoded - x).square().mean() * 255**2
+        parts = {"mse": squared, "adversarial": fooled, "discriminator": judged}
         loss = self.kappa * squared + self.eta * (fooled + judged)
-        return Wu2019Parts(loss, squared, fooled, judged, matrix.mean(), torch.tensor(n))
+        return {"loss": loss, **parts, "on": matrix.mean(), "n": torch.tensor(n)}
 
 
 def _wu2019() -> Recipe:

@@ -1,16 +1,25 @@
-"""Figure of a training run: one panel for each figure of its log (Wu, Huang, Shen, figure 4, shows losses the same
-way)."""
+"""Draw what a training run logged: one panel for each loss and validation (Wu, Huang, Shen, figure 4, shows losses the
+same way).
+
+    python tools/plot_training.py LOG -o losses.svg
+
+LOG is the run's folder, or its log.jsonl.
+"""
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gancodec import atomic
-from gancodec.errors import GicError, MissingExtra, UsageError
+from gancodec.errors import GicError, UsageError, optional
+from gancodec.messages import describe
 
 COLUMNS = 3
 PANEL = (3.6, 2.3)  # inches
@@ -76,12 +85,9 @@ def _series(records: list[dict[str, Any]]) -> Series:
 
 def draw(series: Series) -> Any:
     """Matplotlib figure: the logged means, and their running mean on top."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("plots", "eval") from error
+    figures = optional("matplotlib.figure", "plots", "eval")
     rows = math.ceil(len(series) / COLUMNS)
-    figure = Figure(figsize=(COLUMNS * PANEL[0], rows * PANEL[1]), layout="constrained")
+    figure = figures.Figure(figsize=(COLUMNS * PANEL[0], rows * PANEL[1]), layout="constrained")
     for place, (name, (steps, values)) in enumerate(series.items(), 1):
         axes = figure.add_subplot(rows, COLUMNS, place)
         sparse = len(values) < 2 * SMOOTHING
@@ -100,3 +106,22 @@ def running_mean(values: list[float], width: int = SMOOTHING) -> list[float]:
     half = width // 2
     windows = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
     return [sum(window) / len(window) for window in windows]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; errors are one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", type=Path, metavar="LOG")
+    parser.add_argument("-o", "--output", type=Path, default=Path("losses.svg"), help=", ".join(FORMATS))
+    options = parser.parse_args(arguments)
+    try:
+        print(plot(options.log, options.output))
+    except GicError as error:
+        text, code = describe(error)
+        print(f"gancodec: {text}", file=sys.stderr)
+        return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
