@@ -6,7 +6,7 @@ same run: the ratio of medians and, behind it, that of the least times. Errors a
 steps of 255 before rounding, of the encoder in units of omega. Models that are not installed get random weights: what
 a network costs does not depend on them, but errors do, and random ones are no guide.
 
-A half block (`codec.tunable_network.HalfBlock`) is a residual block with convolutions in bfloat16 and its sum in
+A half block (`models.gic1.inference.HalfBlock`) is a residual block with convolutions in bfloat16 and its sum in
 float32.
 onnxruntime, openvino and a C++ compiler are used where they are installed; ways that cannot run say why.
 """

@@ -72,7 +72,7 @@ class EncodeOptions:
     roi_boxes : tuple of Box
         Rectangles painted over `roi` (black where None), in order; (left, top, width, height) or with a level too.
     profile : {"tunable", "split"}
-        The learned codec, or the split codec of `codec.split`, which keeps salient pixels and shrinks the rest.
+        The learned codec, or the split codec, which keeps salient pixels and shrinks the rest.
     inner : {"lossy", "lossless"}
         Of the split codec: how what it keeps is coded.
     factor : {2, 4, 8, 16}

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
@@ -35,9 +36,10 @@ class Dead(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """Stands for the result of an item whose work raised."""
+    """Stands for the result of an item whose work raised: the error, and its traceback, which pipes do not take."""
 
     error: Exception
+    trace: str
 
 
 def cores() -> int:
@@ -109,7 +111,7 @@ class Pool:
                 item, deaths = held.pop(link)
                 result = self._take(link)
                 if isinstance(result, Raised):
-                    raise result.error
+                    raise result.error from RuntimeError(f"in a worker process\n{result.trace}")
                 if isinstance(result, Dead) and deaths < retries:
                     again.append((item, deaths + 1))
                 else:
@@ -202,7 +204,7 @@ def _serve(link: Connection) -> None:
             try:
                 result = work(*item)
             except Exception as error:
-                result = Raised(error)
+                result = Raised(error, traceback.format_exc())
             link.send(result)
 
 

@@ -15,7 +15,15 @@ from PIL import Image
 
 import gancodec
 from gancodec import container, weights
-from gancodec.codec import DecodeOptions, EncodeOptions, decode_bytes, encode_picture, read_symbols
+from gancodec.codec import (
+    DecodeOptions,
+    EncodeOptions,
+    decode_bytes,
+    encode_picture,
+    read_allocation,
+    read_symbols,
+    verify_bytes,
+)
 from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnreadablePicture, UnsupportedFile, UsageError
 from gancodec.models import inference as network
 from gancodec.models.gic1.codec import TunableCodec
@@ -309,3 +317,18 @@ def test_a_dead_zone_makes_smaller_files_that_decode(entropy: str) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(read, trimmed.symbols, strict=True))
         assert np.abs(trimmed.symbols.latents).sum() < np.abs(plain.symbols.latents).sum()
     assert len(plain.data) > sizes[0] > sizes[1] > sizes[2]
+
+
+def test_a_model_of_an_architecture_that_is_not_known_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are here: nothing is guessed about its files."""
+    data = encode_picture(Picture(picture(64, 64))).data
+    verify_bytes(data)
+    monkeypatch.delitem(MODELS, weights.find(None).name)
+    for read in (verify_bytes, read_symbols, read_allocation, decode_bytes):
+        with pytest.raises(MissingWeights, match="does not know the architecture"):
+            read(data)
+
+
+def test_rates_exclude_each_other_by_name() -> None:
+    with pytest.raises(UsageError, match="^bpp and n exclude each other$"):
+        encode_picture(Picture(picture(64, 64)), EncodeOptions(bpp=1.0, n=2.0))

@@ -26,7 +26,7 @@ from gancodec.types import Picture
 from tests.conftest import Ran, Run, needs_weights
 from tests.tiny import picture
 
-PANELS = {"original", "saliency", "levels", "bits", "decoded", "error", "inspect"}
+PANELS = {"original", "saliency", "importance", "bits", "decoded", "error", "inspect"}
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ def test_saliency_and_regions_move_the_bits_that_are_shown(go: Run, tmp_path: Pa
 def test_saliency_stands_beside_the_bits(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(weights.ENVIRONMENT, str(tiny_folder))
     seen = look.at_picture(Picture(picture(100, 140)), EncodeOptions(n=0.0), DecodeOptions())
-    assert list(seen.panels) == ["original", "saliency", "bits", "levels", "decoded", "error"]
+    assert list(seen.panels) == ["original", "saliency", "bits", "importance", "decoded", "error"]
     boxed = EncodeOptions(n=0.0, roi_boxes=((0, 0, 9, 9),))
     seen = look.at_picture(Picture(picture(100, 140)), boxed, DecodeOptions())
-    assert list(seen.panels) == ["original", "saliency", "bits", "region", "levels", "decoded", "error"]
+    assert list(seen.panels) == ["original", "saliency", "bits", "region", "importance", "decoded", "error"]
 
 
 def test_the_file_is_the_one_that_encode_writes(
@@ -160,7 +160,7 @@ def test_a_file_of_the_split_codec(go: Run, tmp_path: Path) -> None:
     record = json.loads(ran.out)
     assert (record["factor"], record["kept_share"]) == (8, pytest.approx(3 / 70))
     folder = tmp_path / "x-inspect"
-    assert {p.stem for p in folder.iterdir()} == PANELS - {"levels", "bits"} | {"kept"}
+    assert {p.stem for p in folder.iterdir()} == PANELS - {"importance", "bits"} | {"kept"}
     kept = pixels(folder / "kept.png")
     assert kept.shape == (100, 150, 3)
     inside = (kept == kept[40, 30]).all(2)

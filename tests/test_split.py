@@ -401,6 +401,11 @@ def test_there_are_no_symbols(read: Any) -> None:
         split.read_cells(container.write(container.Container(tunable, b"coded")))
 
 
+def test_it_is_faithful_only() -> None:
+    with pytest.raises(UsageError, match="^realism 1: the split codec has 0 "):
+        decode_bytes(coded(picture(40, 50)), DecodeOptions(realism=1.0))
+
+
 def test_pillow_without_webp(monkeypatch: pytest.MonkeyPatch) -> None:
     data = coded(picture(40, 50), roi_boxes=EVERYTHING)
     monkeypatch.setattr(features, "check", lambda name: False)

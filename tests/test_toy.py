@@ -41,6 +41,7 @@ from gancodec.codec import (
 )
 from gancodec.codec.api import codec_of
 from gancodec.container import Container, Header, Tiles, spec
+from gancodec.entropy.coder import OnSymbols
 from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 from gancodec.metrics import psnr
@@ -48,7 +49,7 @@ from gancodec.models import stream
 from gancodec.models.guidance import UNGUIDED
 from gancodec.models.inference import Graph, build
 from gancodec.models.registry import MODELS
-from gancodec.models.stream import Frame
+from gancodec.models.stream import Frame, NextCoder
 from gancodec.tiling import Area
 from gancodec.train.freeze import freeze, install
 from gancodec.train.loop import LAST, Job, train
@@ -64,7 +65,7 @@ from tests.toy.config import CLASS, COARSE, CODEC_TOY, FINE, TOY_TINY
 from tests.toy.entries import ENTRIES
 from tests.toy.inference import ToyNetwork
 from tests.toy.network import ToyModel
-from tests.toy.symbols import Symbols, ToyIntegers, toy_arrays
+from tests.toy.symbols import Symbols, ToyIntegers, toy_arrays, walk
 from tests.toy.training import ToyTrained
 
 TOY, OTHER, SIDE = TOY_TINY.name, "gic1-tiny", 256
@@ -310,6 +311,36 @@ def test_tables_are_fitted_to_what_is_coded() -> None:
     assert bits[0] < 0.95 * bits[1]
 
 
+class TwoSlices(ToyCodec):
+    """The toy with its fine latents in a slice of their own."""
+
+    def walk(
+        self, next_coder: NextCoder, frame: Frame, wanted: Symbols | None, on_symbols: OnSymbols | None = None
+    ) -> Symbols:
+        return walk(next_coder, self.entropy, frame.geometry, wanted, on_symbols, apart=True)
+
+
+@both
+def test_a_stream_may_have_several_slices(entropy: str) -> None:
+    """They are read as they were written, their bits are counted, and none may be missing, left over or exchanged."""
+    apart, frame = TwoSlices(toy_weights(), "cpu"), Frame(Geometry(WIDTH, HEIGHT), entropy)
+    wanted = codec().symbols(container.read(encoded(picture(HEIGHT, WIDTH), n=-2.0)))
+    slices = apart.write(wanted, frame)
+    assert len(slices) == 2
+    assert min(map(len, slices)) > 100
+    for read, written in zip(apart.read(slices, frame), wanted, strict=True):
+        np.testing.assert_array_equal(read, written)
+    assert apart.block_bits(slices, frame).sum() == pytest.approx(8 * sum(map(len, slices)))
+    first, second = slices
+    for damaged in ((first,), (), (first, second, b""), (second, first), (first, b""), (first, second[:-1])):
+        with pytest.raises(CorruptFile):
+            apart.read(damaged, frame)
+    draft = apart.prepare(picture(HEIGHT, WIDTH), UNGUIDED, EncodeOptions(entropy=entropy))
+    assert len(draft.plain().streams[0]) == 2
+    with pytest.raises(UsageError, match="several slices"):  # the format has a chunk for one
+        Container.of(draft.header, draft.plain().streams)
+
+
 def test_regions_of_interest_get_more(photo: Path, tmp_path: Path, run: Run) -> None:
     """Importance and bits rise inside the box and fall outside of it."""
     for name, words in {"plain": (), "boxed": ("--roi-box", BOX)}.items():
@@ -450,14 +481,18 @@ def test_inspect(photo: Path, tmp_path: Path, run: Run) -> None:
         assert {p.stem for p in out.iterdir()} >= {
             "original",
             "saliency",
-            "levels",
+            "importance",
             "bits",
             "decoded",
             "error",
             "inspect",
         }
-        assert all(pixels(out / f"{name}.png").shape == (HEIGHT, WIDTH, 3) for name in ("levels", "bits", "decoded"))
-        assert len(np.unique(pixels(out / "levels.png").reshape(-1, 3), axis=0)) == len(np.unique(importance.values))
+        assert all(
+            pixels(out / f"{name}.png").shape == (HEIGHT, WIDTH, 3) for name in ("importance", "bits", "decoded")
+        )
+        assert len(np.unique(pixels(out / "importance.png").reshape(-1, 3), axis=0)) == len(
+            np.unique(importance.values)
+        )
         assert off(pixels(out / "decoded.png"), decode_bytes(coded.read_bytes()).rgb) == 0
         assert told["importance_min"] == importance.values.min()
         assert told["importance_max"] == importance.values.max()
@@ -587,11 +622,12 @@ def test_graphs_are_what_their_ports_say() -> None:
     encoder, generator = build(weights.get(TOY), torch.device("cpu")).graphs(0.0)
 
     def outputs(graph: Graph) -> tuple[torch.Tensor, ...]:
-        shapes = [
-            (2, *(() if p.channels is None else (p.channels,)), 64 // p.stride, 128 // p.stride) for p in graph.inputs
-        ]
+        fed = []
+        for port in graph.inputs:
+            channels = () if port.channels is None else (port.channels,)
+            fed.append(torch.zeros(2, *channels, 64 // port.stride, 128 // port.stride, dtype=port.dtype))
         with torch.no_grad():
-            made = graph.module(*(torch.zeros(shape) for shape in shapes))
+            made = graph.module(*fed)
         return made if isinstance(made, tuple) else (made,)
 
     shapes = [tuple(v.shape) for v in outputs(encoder)]

@@ -130,7 +130,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     pictures = [imageio.load(p).rgb for p in sorted(options.kodak.glob("*.png"))]
-    realism_of(1.0, weights.find(None))  # said now, not after the work
+    info = weights.find(None)
+    realism_of(1.0, info.default_realism, info.name)  # said now, not after the work
     crops = Crops(options.data, RECIPES[WHOLE].crop, torch.device("cpu"))
     found = {}
     for recipe in (WHOLE, *(p[0] for p in PARTS)):

@@ -42,11 +42,11 @@ def inspect(
     verbose: options.Verbose = 0,
     **asked: Any,
 ) -> None:
-    """Show original, saliency, coded bits per block, importance levels, decoded picture and error.
+    """Show original, saliency, coded bits per block, importance, decoded picture and error.
 
     Writes inspect.png, which has them all, and one picture of each. A picture is encoded first, with the options that
     `encode` has; without --saliency a map is shown (combined) but not used. Of a .gic file --saliency is shown; files
-    of the split profile have kept cells instead of levels and bits per block.
+    of the split profile have kept cells instead of importance and bits per block.
     """
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
     if source == PIPE and out is None:

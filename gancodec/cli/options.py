@@ -15,7 +15,7 @@ import typer
 
 from gancodec.batch.files import PIPE, Saving
 from gancodec.cli.report import Report
-from gancodec.codec.options import check
+from gancodec.codec.options import RATES, check
 from gancodec.container import spec
 from gancodec.container.spec import ENTROPY_CODERS
 from gancodec.errors import UsageError
@@ -301,6 +301,8 @@ def encode_options(words: Mapping[str, Any]) -> EncodeOptions:
     Raises UsageError for options that no picture could be encoded with.
     """
     given = {name: words[name] for name in ENCODING if words.get(name) not in NOT_GIVEN}
+    if len(given.keys() & set(RATES)) > 1:
+        raise UsageError("--bpp, --size and --n exclude each other")
     if "saliency_strength" in given and not {"saliency", "roi", "roi_boxes"} & set(given):
         raise UsageError("--saliency-strength scales --saliency, --roi and --roi-box: give one of them")
     parsers: dict[str, Callable[[Any], Any]] = {"strip": parse_strip, "protect": parse_protect, "roi_boxes": _boxes}
@@ -317,9 +319,7 @@ def set_threads(count: int | None) -> None:
     """Limit the threads of numpy and PyTorch; the variables are read when those are first imported."""
     if count is None:
         return
-    from gancodec.workers import (
-        THREAD_VARIABLES,  # which --help need not wait for  # and multiprocessing, which --help has no use for
-    )
+    from gancodec.workers import THREAD_VARIABLES  # and multiprocessing with it, which --help need not wait for
 
     for name in THREAD_VARIABLES:
         os.environ[name] = str(count)

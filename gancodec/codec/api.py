@@ -210,8 +210,10 @@ def decode_parsed(parsed: Container, options: DecodeOptions, progress: Progress 
     """`decode_bytes` of a file that has been parsed."""
     view = view_of(options, geometry_of(parsed.header))
     codec = _decoder_of(parsed.header, options.model, options.device)
-    picture = decode_with(parsed, codec, realism_of(options.realism, codec.info), view, progress)
-    return Decoded(picture, codec.info.name if codec.info else None)
+    info, entry = codec.info, registry.CODECS[codec.id]
+    default, name = (info.default_realism, info.name) if info else (None, f"the {entry.name} codec")
+    picture = decode_with(parsed, codec, realism_of(options.realism, default, name), view, progress)
+    return Decoded(picture, info.name if info else None)
 
 
 def decode_with(

@@ -62,8 +62,8 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
     for package in ("onnx", "onnxscript"):
         optional(package, "ONNX export", "onnx")
     info = weights.info
-    chosen = realism_of(realism, info)
-    graphs = build(weights, torch.device("cpu")).graphs(chosen)
+    chosen = realism_of(realism, info.default_realism, info.name)
+    encoder, generator = build(weights, torch.device("cpu")).graphs(chosen)
     about = {
         "model": info.name,
         "model_id": str(info.id),
@@ -72,8 +72,10 @@ def export_onnx(weights: Weights, realism: float | None = None) -> dict[str, byt
         "gancodec_version": __version__,
         "opset": str(OPSET),
     }
-    told: dict[str, dict[str, str]] = {ENCODER: {}, GENERATOR: {"realism": f"{chosen:g}"}}
-    return {graph.part: _finish(_trace(graph), about | told[graph.part]) for graph in graphs}
+    return {
+        ENCODER: _finish(_trace(encoder), about),
+        GENERATOR: _finish(_trace(generator), about | {"realism": f"{chosen:g}"}),
+    }
 
 
 def _trace(graph: Graph) -> onnx.ModelProto:
@@ -82,7 +84,7 @@ def _trace(graph: Graph) -> onnx.ModelProto:
     for port in graph.inputs:
         sites, channels = BLOCK // port.stride, () if port.channels is None else (port.channels,)
         # Sizes to trace with: unlike each other and above 1, so that none is taken for a constant.
-        inputs[port.name] = torch.zeros(2, *channels, 3 * sites, 4 * sites)
+        inputs[port.name] = torch.zeros(2, *channels, 3 * sites, 4 * sites, dtype=port.dtype)
         place = 1 + len(channels)
         sizes.append({0: batch, place: sites * rows, place + 1: sites * columns})
     with torch.no_grad(), _quiet():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gancodec.types import Geometry
 
 
+RATES = ("bpp", "size", "n")  # at most one is asked for
 MOST_BPP = 64.0  # of any picture that the format holds; beyond it every rate is out of reach alike
 MOST_STRENGTH = 8.0
 STRIPPABLE = ("exif", "xmp")
@@ -23,8 +24,9 @@ FROM_FILE = "file:"
 
 def check(options: EncodeOptions) -> None:
     """UsageError for options that no picture could be encoded with."""
-    if sum(rate is not None for rate in (options.bpp, options.size, options.n)) > 1:
-        raise UsageError("--bpp, --size and --n exclude each other")
+    rates = [name for name in RATES if getattr(options, name) is not None]
+    if len(rates) > 1:
+        raise UsageError(f"{' and '.join(rates)} exclude each other")
     if options.entropy not in ENTROPY_CODERS:
         raise UsageError(f"entropy coder {options.entropy}: choose {' or '.join(ENTROPY_CODERS)}")
     if isinstance(options.strip, str):

@@ -163,13 +163,12 @@ def geometry_of(header: Header) -> Geometry:
     return Geometry(width=header.width, height=header.height)
 
 
-def realism_of(asked: float | None, info: ModelInfo | None) -> float:
-    """Realism to decode with; UsageError for one that the model, or a codec without models (None), does not have."""
-    default = None if info is None else info.default_realism
+def realism_of(asked: float | None, default: float | None, name: str) -> float:
+    """Realism to decode with; UsageError for one that the model or codec of this name, with its default, has not."""
     if asked is None:
         return default or 0.0
     if not 0 <= asked <= 1:
         raise UsageError(f"realism {asked:g}: must be in [0, 1]")
     if asked > 0 and default is None:
-        raise UsageError(f"realism {asked:g}: {info.name if info else 'this codec'} has 0 (most faithful) only")
+        raise UsageError(f"realism {asked:g}: {name} has 0 (most faithful) only")
     return asked

@@ -37,12 +37,12 @@ class Port(NamedTuple):
     name: str
     channels: int | None
     stride: int
+    dtype: torch.dtype = torch.float32
 
 
 class Graph(NamedTuple):
     """A part of a model as a module of its own, for programs that run it without PyTorch."""
 
-    part: str
     module: nn.Module
     inputs: tuple[Port, ...]
     outputs: tuple[str, ...]
@@ -112,7 +112,7 @@ class Network(ABC, Generic[M]):
         """The generator at `realism` on this device, giving the means of reduce x reduce pixels."""
 
     @abstractmethod
-    def graphs(self, realism: float) -> tuple[Graph, ...]:
+    def graphs(self, realism: float) -> tuple[Graph, Graph]:
         """Encoder and generator, at a realism in [0, 1], with the planes of the codec as its inputs in order."""
 
     def analyse(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> tuple[FloatArray, ...]:

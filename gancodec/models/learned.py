@@ -105,7 +105,7 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
             f"{facts['bits_per_block_min']:.0f} .. {facts['bits_per_block_max']:.0f} bits a block, "
             f"{100 * facts['hq_ratio']:.0f} % of the blocks above the mean"
         )
-        return Allocation((Map("levels", "importance, 0 to 1", importance),), bits, facts, summary)
+        return Allocation((Map("importance", "importance, 0 to 1", importance),), bits, facts, summary)
 
 
 class LearnedDraft(Draft, Generic[A, W, S]):

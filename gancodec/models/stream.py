@@ -159,7 +159,7 @@ class StreamCodec(ABC, Generic[A, W, S]):
         return shared
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def entropy_model(weights: Weights, kind: type[IntegerModel]) -> IntegerModel:
     """Integer model of `weights`; MissingWeights where the arrays do not fit, or are not those of the manifest."""
     name = weights.info.name

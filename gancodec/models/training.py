@@ -61,7 +61,7 @@ class Networks(nn.Module):
                 parameter.zero_()
 
     def begin_from(self, tensors: dict[str, Tensor]) -> None:
-        """Load the weights of an earlier stage."""
+        """Load the weights of an earlier run."""
         grow(self, tensors)
         self.hold()
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn  # see _leave
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import ProcessExitedException, spawn
+from torch.multiprocessing.spawn import ProcessException, spawn
 
 from gancodec.errors import UsageError
 from gancodec.models.recipe import Recipe
@@ -50,7 +50,7 @@ class Job:
     minutes: float = math.inf
     steps: int | None = None
     stop_at: int | None = None  # leave early, at this step of the schedule that `steps` or `minutes` sets
-    backbones: Path | None = None  # folder of the feature networks that S3 needs
+    backbones: Path | None = None  # folder of the feature networks that objectives name
     workers: int = 1
     distributed: bool = False  # one of the processes that torchrun started
     device: str = "cpu"
@@ -94,7 +94,7 @@ def _spawn_workers(job: Job) -> None:
                     told = True
                     for process in running.processes:
                         process.terminate()
-        except ProcessExitedException:  # one that had not begun yet
+        except ProcessException:  # one that had not begun yet, or lost the others
             if not signals.ended:
                 raise
     signals.leave()

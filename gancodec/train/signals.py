@@ -42,7 +42,7 @@ class Signals:
         self._paused |= number == RESUMED
 
     def worked(self, usual: float | None) -> float:
-        """Seconds since the last call; no more than the `usual` ones where the run was paused meanwhile."""
+        """Seconds since the last call; no more than the `usual` ones, if known, where the run was paused by signals."""
         now = time.monotonic()
         seconds, self._last = now - self._last, now
         if self._paused and usual is not None:

@@ -68,7 +68,7 @@ class ToyCodec(LearnedCodec[Analysis, Symbols, Symbols]):
         self, next_coder: NextCoder, frame: Frame, wanted: Symbols | None, on_symbols: OnSymbols | None = None
     ) -> Symbols:
         """See `tests.toy.symbols`; both coders have the same rows."""
-        return walk(next_coder(), self.entropy, frame.geometry, wanted, on_symbols)
+        return walk(next_coder, self.entropy, frame.geometry, wanted, on_symbols)
 
     def gathered(self, arrays: Sequence[IntArray]) -> Symbols:
         """The arrays by name."""

@@ -54,12 +54,16 @@ class ToyNetwork(Network[ToyModel]):
 
         return generate
 
-    def graphs(self, realism: float) -> tuple[Graph, ...]:
+    def graphs(self, realism: float) -> tuple[Graph, Graph]:
         """Encoder and generator."""
         config = self.model.config
-        ports = Port("classes", None, CLASS), Port("coarse", config.coarse, COARSE), Port("fine", config.fine, FINE)
+        ports = (
+            Port("classes", None, CLASS, torch.uint8),
+            Port("coarse", config.coarse, COARSE),
+            Port("fine", config.fine, FINE),
+        )
         outputs = ("fine", "coarse", "classes", "importance")
         return (
-            Graph("encoder", Analyser(self.model), (Port("rgb", 3, 1),), outputs),
-            Graph("generator", self.model.generator, ports, ("picture",)),
+            Graph(Analyser(self.model), (Port("rgb", 3, 1),), outputs),
+            Graph(self.model.generator, ports, ("picture",)),
         )

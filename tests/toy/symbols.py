@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gancodec.entropy.coder import Coder, Ints, OnSymbols
-from gancodec.entropy.tables import Arrays, Tables, entropy_hash, fit_counts
+from gancodec.entropy.coder import Ints, OnSymbols
+from gancodec.entropy.tables import Arrays, IntegerModel, fit_counts
 from gancodec.errors import CorruptFile, CorruptTable
+from gancodec.models.stream import NextCoder
 from gancodec.types import BLOCK, Geometry, IntArray, Plane
 from tests.toy.config import CLASS, COARSE, FINE, ToyConfig
 
@@ -35,7 +36,7 @@ class Symbols(NamedTuple):
         return tuple(Plane(v, s) for v, s in zip(self, (CLASS, CLASS, COARSE, FINE), strict=True))
 
 
-class ToyIntegers:
+class ToyIntegers(IntegerModel):
     """Everything that decides a bit. Rows of the tables: classes, depth, each coarse channel, and each fine channel in
     places of each class.
 
@@ -46,11 +47,8 @@ class ToyIntegers:
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        if any(a.dtype.kind not in "iu" for a in arrays.values()):
-            raise CorruptTable("entropy arrays must be integers")
-        self.hash = entropy_hash(arrays)
+        super().__init__(arrays)
         self.classes, self.coarse, self.fine = (int(v) for v in arrays["channels"])
-        self.tables = Tables(arrays["tables.radius"].astype(np.int32), arrays["tables.counts"].astype(np.int64))
         if len(self.tables) != FIRST_ROW + self.coarse + self.classes * self.fine:
             raise CorruptTable(f"{len(self.tables)} tables do not fit the channels")
 
@@ -76,10 +74,17 @@ def toy_arrays(config: ToyConfig, histograms: list[NDArray[np.float64]] | None =
 
 
 def walk(
-    coder: Coder, model: ToyIntegers, geometry: Geometry, wanted: Symbols | None, on_symbols: OnSymbols | None
+    next_coder: NextCoder,
+    model: ToyIntegers,
+    geometry: Geometry,
+    wanted: Symbols | None,
+    on_symbols: OnSymbols | None,
+    apart: bool = False,
 ) -> Symbols:
-    """Code a stream in either direction; returns the symbols as the decoder has them."""
+    """Code a stream in either direction, fine latents in a slice of their own if `apart`; returns the symbols as the
+    decoder has them."""
     height, width = geometry.padded
+    coder = next_coder()
 
     def code(rows: Ints, places: tuple[Ints, Ints], stride: int, values: IntArray | None) -> Ints:
         found = coder.code(rows.astype(np.int32), None if values is None else values.astype(np.int32)).astype(np.int64)
@@ -105,6 +110,8 @@ def walk(
     for channel, plane in enumerate(coarse):
         values = None if wanted is None else wanted.coarse[channel][everywhere]
         plane[everywhere] = code(np.full(plane.size, FIRST_ROW + channel), everywhere, COARSE, values)  # type: ignore[arg-type]
+    if apart:
+        coder = next_coder()
     for channel, plane in enumerate(fine):
         on = np.nonzero(per_fine(depth) > channel)
         values = None if wanted is None else wanted.fine[channel][on]

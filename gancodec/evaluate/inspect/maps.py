@@ -1,4 +1,4 @@
-"""What a codec did where, as pictures: saliency, importance levels, coded bits per block, error."""
+"""What a codec did where, as pictures: saliency, importance, coded bits per block, error."""
 
 from __future__ import annotations
 

@@ -152,10 +152,10 @@ def _shown(context: Context, row: Row, width: int, height: int) -> Shown:
     plan = context.outcome.plan
     codec = next(codec for codec in plan.under_test.values() if codec.name == row.codec)
     data = (plan.folder / row.file).read_bytes()
-    levels = bits = None
+    importance = bits = None
     if isinstance(codec, Ours):
         allocation = read_allocation(data, max_pixels=plan.max_pixels)
-        levels = _uri(maps.importance_panel(allocation.maps[0], width, height).pixels)
+        importance = _uri(maps.importance_panel(allocation.maps[0], width, height).pixels)
         bits = None if allocation.bits is None else _uri(maps.bits_panel(allocation.bits, width, height).pixels)
     figures = {tables.column_of(k).label: v for k, v in row.figures.items()}
-    return Shown(row.codec, _uri(codec.decode(data)), row.bytes, row.bpp, figures, levels, bits)
+    return Shown(row.codec, _uri(codec.decode(data)), row.bytes, row.bpp, figures, importance, bits)

@@ -34,7 +34,7 @@ class Shown:
     bytes: int | None
     bpp: float | None
     figures: dict[str, float | None]
-    level_map: str | None = None
+    importance: str | None = None
     bits_map: str | None = None
     note: str = ""
 

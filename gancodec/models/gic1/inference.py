@@ -139,7 +139,7 @@ class TunableNetwork(Network[TunableModel]):
             prepared = self._prepared = key, generator
         return prepared[1]
 
-    def graphs(self, realism: float) -> tuple[Graph, ...]:
+    def graphs(self, realism: float) -> tuple[Graph, Graph]:
         """Encoder and generator; see `Network.graphs`.
 
         ``rgb`` to ``omega`` (B, K, H/16, W/16), ``hyper`` (B, Kh, H/64, W/64) and ``importance`` (B, H/64, W/64) in
@@ -148,6 +148,6 @@ class TunableNetwork(Network[TunableModel]):
         """
         latent = Port("latent", self.model.config.latent_channels, LATENT_STRIDE)
         return (
-            Graph("encoder", Analyser(self.model), (Port("rgb", 3, 1),), ("omega", "hyper", "importance")),
-            Graph("generator", self.model.generator_at(realism), (latent, Port("level", None, BLOCK)), ("picture",)),
+            Graph(Analyser(self.model), (Port("rgb", 3, 1),), ("omega", "hyper", "importance")),
+            Graph(self.model.generator_at(realism), (latent, Port("level", None, BLOCK)), ("picture",)),
         )

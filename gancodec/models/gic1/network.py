@@ -164,7 +164,7 @@ class Generator(nn.Module):
 
 
 class TunableModel(nn.Module):
-    """Encoder, masker, gains and generator; the probabilities live in `models.context`.
+    """Encoder, masker, gains and generator; the probabilities live in `gic1.context`.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class Wu2019Network(Network[Wu2019Model]):
 
         return generate
 
-    def graphs(self, realism: float) -> tuple[Graph, ...]:
+    def graphs(self, realism: float) -> tuple[Graph, Graph]:
         """Encoder and generator; see `Network.graphs`.
 
         ``rgb`` to ``omega`` (B, K, H/8, W/8) and ``importance`` (B, H/8, W/8); ``latent`` (B, K, H/8, W/8), which is z,
@@ -65,8 +65,8 @@ class Wu2019Network(Network[Wu2019Model]):
         """
         latent = Port("latent", self.model.config.channels, STRIDE)
         return (
-            Graph("encoder", Analyser(self.model), (Port("rgb", 3, 1),), ("omega", "importance")),
-            Graph("generator", self.model.generator, (latent,), ("picture",)),
+            Graph(Analyser(self.model), (Port("rgb", 3, 1),), ("omega", "importance")),
+            Graph(self.model.generator, (latent,), ("picture",)),
         )
 
 

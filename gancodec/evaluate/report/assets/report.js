@@ -74,7 +74,7 @@ function show(side) {
 function showMaps() {
   const found = sample().saliency ? [["saliency", sample().saliency]] : [];
   for (const shown of rate()?.shown ?? []) {
-    if (shown.level_map) found.push([`${shown.codec}: importance levels`, shown.level_map]);
+    if (shown.importance) found.push([`${shown.codec}: importance`, shown.importance]);
     if (shown.bits_map) found.push([`${shown.codec}: coded bits per block`, shown.bits_map]);
   }
   byId("maps").replaceChildren(
