@@ -115,25 +115,23 @@ def read_source(source: str) -> bytes:
             raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
 
 
-def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> bytes:
-    """All bytes of a .gic file whose header is sound; of another format only the start, for the error message.
+def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> tuple[bytes, container.Start]:
+    """All bytes of a .gic file, and its header, which is sound.
 
     Raises
     ------
     UnreadablePicture
         If there is no such file, or it cannot be read.
     CorruptFile, UnsupportedFile
-        By the header, before anything behind it is read: damage, more than `max_pixels`, or a file that is longer
-        than any with this header.
+        By the header, before anything behind it is read: another format, damage, more than `max_pixels`, or a file that
+        is longer than any with this header.
     """
     try:
         with nullcontext(_standard_input()) if source == PIPE else open(source, "rb") as handle:
-            start = handle.read(container.MOST_HEADER_BYTES)
-            if not start.startswith(spec.MAGIC):
-                return start[: len(spec.MAGIC)]
-            header, _ = container.read_header(start)
-            container.check_pixels(header, max_pixels)
-            return start + _rest(handle, container.most_bytes(header) - len(start))
+            data = handle.read(container.MOST_HEADER_BYTES)
+            start = container.read_header(data)
+            container.check_pixels(start[0], max_pixels)
+            return data + _rest(handle, container.most_bytes(start[0]) - len(data)), start
     except OSError as error:
         raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
 

@@ -20,7 +20,6 @@ from gancodec import container
 from gancodec._version import __version__
 from gancodec.batch import files
 from gancodec.batch.files import Job, Saving
-from gancodec.container import spec
 from gancodec.errors import GicError, UnreadablePicture
 from gancodec.messages import describe
 from gancodec.options import DecodeOptions, EncodeOptions
@@ -88,7 +87,8 @@ def run(job: Job, task: Task, content: bytes | None = None, progress: Progress |
     record: Record = {"file": job.source, "output": job.target, "version": __version__}
     trace = ""
     try:
-        with _opened(job, task) if content is None else io.BytesIO(content) as stream:
+        opened, start = _opened(job, task) if content is None else (io.BytesIO(content), None)
+        with opened as stream:
             record["source_bytes"], record["sha256"] = stream.seek(0, os.SEEK_END), _sha256(stream)
             if job.known and record["sha256"] == job.known:
                 return Outcome({**record, "skipped": True})
@@ -96,7 +96,7 @@ def run(job: Job, task: Task, content: bytes | None = None, progress: Progress |
             if isinstance(task.options, EncodeOptions):
                 data, facts = _encode(stream, task.options, record["source_bytes"], progress)
             else:
-                data, facts = _decode(stream, task.options, task.kind, progress)
+                data, facts = _decode(stream, start, task.options, task.kind, progress)
         files.write(job, data, task.saving)
         record |= facts
     except BrokenPipeError:  # nobody reads our output any more: no failure of this input
@@ -148,14 +148,12 @@ def load(task: Task) -> None:
         preload(task.options)
 
 
-def _opened(job: Job, task: Task) -> BinaryIO:
-    """The input; of a .gic file nothing is read where its header refuses it."""
+def _opened(job: Job, task: Task) -> tuple[BinaryIO, container.Start | None]:
+    """The input, and the header of a .gic file, of which nothing is read where that refuses it."""
     if not isinstance(task.options, DecodeOptions):
-        return files.open_source(job.source)
-    data = files.read_gic(job.source, task.options.max_pixels)
-    if not data.startswith(spec.MAGIC):
-        container.read_header(data)  # says what it is not
-    return io.BytesIO(data)
+        return files.open_source(job.source), None
+    data, start = files.read_gic(job.source, task.options.max_pixels)
+    return io.BytesIO(data), start
 
 
 def _sha256(stream: BinaryIO) -> str | None:
@@ -199,13 +197,15 @@ def _encode(
     }
 
 
-def _decode(stream: BinaryIO, options: DecodeOptions, kind: str, progress: Progress | None) -> tuple[bytes, Record]:
+def _decode(
+    stream: BinaryIO, start: container.Start | None, options: DecodeOptions, kind: str, progress: Progress | None
+) -> tuple[bytes, Record]:
     """The same for a .gic file."""
     from gancodec import imageio
     from gancodec.codec.api import decode_parsed
 
     data = stream.read()
-    parsed = container.read(data, options.max_pixels)
+    parsed = container.read(data, options.max_pixels, start)
     picture, model = decode_parsed(parsed, options, progress)
     target = io.BytesIO()
     notices = imageio.save(picture, target, kind)

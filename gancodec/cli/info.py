@@ -28,8 +28,8 @@ def info(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        data = read_gic(job.source, max_pixels)
-        record = describe(job.source, data, read(data, max_pixels))
+        data, start = read_gic(job.source, max_pixels)
+        record = describe(job.source, data, read(data, max_pixels, start))
         report.result(as_text(record), record)
 
     raise typer.Exit(report.run(lambda: files.reading_jobs(inputs), work))

@@ -22,12 +22,12 @@ def verify(
     report = Report(quiet=quiet, verbose=verbose, as_json=as_json)
 
     def work(job: Job) -> None:
-        data = read_gic(job.source, max_pixels)
-        read(data, max_pixels)
-        from gancodec.codec import verify_bytes
+        data, start = read_gic(job.source, max_pixels)
+        parsed = read(data, max_pixels, start)
+        from gancodec.codec.api import verify_parsed
 
         try:
-            verify_bytes(data, max_pixels=max_pixels)
+            verify_parsed(parsed)
         except MissingWeights as error:
             what = "structure and checksums are fine, but its symbols cannot be checked"
             raise MissingWeights(f"{what}: {error}") from error

@@ -244,7 +244,11 @@ def read_allocation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Allocation:
 
 def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     """Check container, checksums and all that is coded, without torch; CorruptFile and its siblings where amiss."""
-    parsed = container.read(data, max_pixels=max_pixels)
+    verify_parsed(container.read(data, max_pixels=max_pixels))
+
+
+def verify_parsed(parsed: Container) -> None:
+    """`verify_bytes` of a file that has been parsed."""
     _decoder_of(parsed.header, None, "cpu").verify(parsed)
 
 

@@ -3,6 +3,7 @@
 from gancodec.container.chunks import (
     ChunkInfo,
     Container,
+    Start,
     Streams,
     check_pixels,
     chunk_size,
@@ -23,6 +24,7 @@ __all__ = [
     "ChunkInfo",
     "Container",
     "Header",
+    "Start",
     "Streams",
     "Tiles",
     "check_pixels",

@@ -16,6 +16,7 @@ from gancodec.container.tiles import Tiles
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 
 CRC_BYTES = 4
+Start = tuple[Header, int]  # a header, and the bytes that it takes
 Streams = tuple[tuple[bytes, ...], ...]  # of each tile, the slices, each the data of a chunk of its own
 METADATA = {"icc": spec.ICC, "exif": spec.EXIF, "xmp": spec.XMP}
 
@@ -98,9 +99,10 @@ def write(container: Container) -> bytes:
     return b"".join((*parts, _chunk(spec.END, b"")))
 
 
-def read(data: bytes, max_pixels: int = spec.MAX_PIXELS) -> Container:
-    """Parse a file; CorruptFile or UnsupportedFile where anything is amiss."""
-    header, position = head.unpack(data)
+def read(data: bytes, max_pixels: int = spec.MAX_PIXELS, start: Start | None = None) -> Container:
+    """Parse a file, or what follows a `start` that has been parsed; CorruptFile or UnsupportedFile where anything is
+    amiss."""
+    header, position = start or head.unpack(data)
     check_pixels(header, max_pixels)
     pixels = header.width * header.height
     found: dict[int, bytes] = {}
