@@ -160,7 +160,7 @@ CODECS = (
     ),
     Fault(
         "first-channel-trimmed",
-        ((".depth - lost, 1)", ".depth - lost, 0)"),),
+        ((".depth - lost, 1)", ".depth - lost, 0)"), ("depth - lost, 1)", "depth - lost, 0)")),
         "test_wu2019.py::test_trimming_takes_the_last_channels_evenly",
     ),
     Fault(
@@ -201,7 +201,7 @@ BATCH = (
         "one-retry-less",
         (
             ("if ticket.deaths <= self.retries:", "if ticket.deaths < self.retries:"),
-            (".deaths <= self.retries", ".deaths < self.retries"),
+            ("deaths < retries:", "deaths + 1 < retries:"),
         ),
         "test_batch.py::test_retries_are_bounded",
     ),
