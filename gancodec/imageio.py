@@ -375,4 +375,5 @@ def _save_tiff(picture: Picture, target: BinaryIO, notices: list[str]) -> None:
         start = exif.to_tiff(picture.exif) if picture.exif else start
     except ValueError:
         notices.append("EXIF is damaged: dropped")
-    target.writelines(exif.tiff_file(_pixels(picture), start, picture.xmp, picture.icc))
+    for part in exif.tiff_file(_pixels(picture), start, picture.xmp, picture.icc):
+        target.write(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
+from typing import Annotated, get_origin
 
 import numpy as np
 import pytest
@@ -105,6 +108,16 @@ def test_every_flag_is_pinned() -> None:
         found[name] = {"/".join(sorted(p.opts, key=len, reverse=True)) for p in parameters if p.opts[0].startswith("-")}
     assert found == FLAGS
     assert "train" in commands
+
+
+@pytest.mark.parametrize("name", ["encode", "batch", "inspect"])
+def test_options_are_told_to_typer_as_they_are(name: str) -> None:
+    """Nothing around them, as `typing.get_type_hints` of Python 3.10 would put."""
+    told = inspect.signature(getattr(import_module(f"gancodec.cli.{name}"), name)).parameters
+    assert {"bpp", "profile", "roi_boxes", "quiet"} <= told.keys()
+    for parameter in told.values():
+        if parameter.annotation is not typer.Context:
+            assert get_origin(parameter.annotation) is Annotated, parameter
 
 
 @pytest.mark.parametrize(

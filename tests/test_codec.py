@@ -329,6 +329,12 @@ def test_a_model_of_an_architecture_that_is_not_known_is_missing(monkeypatch: py
             read(data)
 
 
+def test_less_than_a_byte_is_out_of_reach() -> None:
+    coded = encode_picture(Picture(picture(1, 1)), EncodeOptions(bpp=0.6))
+    assert not coded.hit
+    assert decode_bytes(coded.data).rgb.shape == (1, 1, 3)
+
+
 def test_rates_exclude_each_other_by_name() -> None:
     with pytest.raises(UsageError, match="^bpp and n exclude each other$"):
         encode_picture(Picture(picture(64, 64)), EncodeOptions(bpp=1.0, n=2.0))

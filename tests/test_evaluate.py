@@ -258,6 +258,21 @@ def test_refusals(
     assert len([line for line in ran.err.splitlines() if line.startswith("gancodec:")]) == 1
 
 
+def test_published_results_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("report.md", "results.json", "file"):
+        (out / name).write_text("[]")
+    (tmp_path / "k.md").mkdir()
+    for prefix in (out / "file" / "x", tmp_path / "k"):
+        assert publish_results.main([str(out), "--publish", str(prefix)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "cannot be written" in line
+    (out / "report.md").write_bytes(b"\xff\xfe\xff")
+    assert publish_results.main([str(out), "--publish", str(tmp_path / "p")]) == 2
+    assert not (tmp_path / "p").exists()
+
+
 @pytest.mark.skipif(not BACKBONES.is_dir(), reason="feature networks are not in ../shared/backbones")
 def test_perceptual_columns_name_their_network(go: Eval, tmp_path: Path) -> None:
     folder = tmp_path / "in"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,15 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 
-from gancodec import container
+from gancodec import container, imageio
 from gancodec.cli import decode
 from gancodec.codec import EncodeOptions
 from gancodec.container import spec
 from gancodec.errors import CorruptFile
 from gancodec.models.stream import CODERS
+from gancodec.types import Picture
 from tests.conftest import Run, needs_weights
 from tests.fuzz.build import chunk, gic
+from tests.tiny import picture
 from tools.make_hostile import SPLIT, split_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -259,3 +263,7 @@ def test_options_name_the_coders_there_are() -> None:
 
 def test_formats_known_without_asking_are_those_that_are_written() -> None:
     assert all(decode.SUFFIX_FORMATS[suffix] == name for name, suffix in decode.SUFFIXES.items())
+    for name in decode.SUFFIX_FORMATS.values():
+        written = io.BytesIO()
+        imageio.save(Picture(picture(20, 30)), written, name)
+        assert str(Image.open(written).format).lower() == name

@@ -167,6 +167,16 @@ def test_missing_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
         protection_map(picture(20, 20), ("faces",))
 
 
+@pytest.mark.parametrize("error", [ModuleNotFoundError("requires pooch"), OSError("not there")])
+def test_a_cascade_that_would_have_to_be_fetched(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch() -> str:
+        raise error
+
+    monkeypatch.setattr(data, "lbp_frontal_face_cascade_filename", fetch)
+    with pytest.raises(MissingExtra, match="protecting faces"):
+        protection_map(picture(20, 20), ("faces",))
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [("text", ("text",)), ("faces,text", ("faces", "text")), ("Text, faces,text", ("faces", "text"))],

@@ -320,6 +320,19 @@ def test_transformers_without_sam2(folders: dict[str, str], monkeypatch: pytest.
         saliency_map(picture(40, 60), "sam2", folders["sam2"])
 
 
+def test_transformers_with_a_dummy(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is what stands for a class that needs one more package."""
+
+    class Dummy:
+        def __getattr__(self, name: str) -> None:
+            raise ImportError("it needs more")
+
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(AutoModelForImageClassification=Dummy()))
+    networks.load.cache_clear()
+    with pytest.raises(MissingExtra, match=r"pip install 'gancodec\[gradcam\]'"):
+        saliency_map(picture(40, 60), "gradcam", folders["gradcam"])
+
+
 # Colours
 
 

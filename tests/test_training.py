@@ -82,6 +82,11 @@ def test_error_falls_and_the_model_exports_and_encodes(
     ]
     assert [v["bpp"] for v in validations] == sorted(v["bpp"] for v in validations), "smaller n, more bits"
     folder = tmp_path / "weights"
+    few = tmp_path / "few"
+    few.mkdir()
+    Image.fromarray(picture(128, 128)).save(few / "one.png")
+    with pytest.raises(UsageError, match="too few pictures to hold some out"):
+        export_checkpoint("gic1-tiny-s2", checkpoint, few, folder, "a test", 4)
     export_checkpoint("gic1-tiny-s2", checkpoint, data, folder, "a test", 4)
     monkeypatch.setenv(weights.ENVIRONMENT, str(folder))
     from gancodec.codec import decode_bytes, encode_picture

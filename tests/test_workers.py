@@ -58,8 +58,12 @@ def test_workers_stay_from_one_work_to_the_next() -> None:
 
 
 def test_an_error_of_the_work_is_raised_here_as_it_is() -> None:
-    with Pool(1, 1) as pool, pytest.raises(MissingExtra, match=r"this needs .*pip install 'gancodec\[eval\]'"):
+    with (
+        Pool(1, 1) as pool,
+        pytest.raises(MissingExtra, match=r"this needs .*pip install 'gancodec\[eval\]'") as raised,
+    ):
         list(pool.run(lacking, [("this",)]))
+    assert "in lacking" in str(raised.value.__cause__), "where it happened, for -vv"
 
 
 def test_a_death_is_the_result_unless_the_item_is_tried_again(tmp_path: Path) -> None:

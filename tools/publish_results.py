@@ -125,8 +125,8 @@ def publish(folder: Path, prefix: Path, table: str) -> None:
         head, mark, rest = (folder / "report.md").read_text(encoding="utf-8").partition("\n\n## ")
         record = (folder / "results.json").read_bytes()
         plots = {path.name: path.read_bytes() for path in (folder / "plots").glob("*.svg")}
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{folder}: {getattr(error, 'strerror', None) or error}") from error
     prefix.mkdir(parents=True, exist_ok=True)
     for name, data in plots.items():
         atomic.replace(prefix / name, data)
@@ -157,10 +157,13 @@ def run(folder: Path, wanted: Path | None, prefix: Path | None, page: Path | Non
     if wanted is not None:
         found = read_means(folder / "results.json")
         table = markdown(targets(read_targets(wanted), curves(found, SETTING), found))
-    if page is not None:
-        insert(page, NAME, table)
-    if prefix is not None:
-        publish(folder, prefix, table)
+    try:
+        if page is not None:
+            insert(page, NAME, table)
+        if prefix is not None:
+            publish(folder, prefix, table)
+    except OSError as error:
+        raise GicError(f"{error.filename or prefix} cannot be written: {error.strerror or error}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

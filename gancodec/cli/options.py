@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -275,8 +275,8 @@ ASKED: dict[str, tuple[Any, object]] = {
 
 def encoding(command: Callable[..., None]) -> Callable[..., None]:
     """The command with the options of `ASKED` in place of its ``**asked``; its keyword-only ones come after them."""
-    hints = get_type_hints(command, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()][:-1]
+    # get_type_hints() of Python 3.10 would hide the options behind an Optional
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
     kind = inspect.Parameter.KEYWORD_ONLY
     asked = [inspect.Parameter(name, kind, default=value, annotation=o) for name, (o, value) in ASKED.items()]
     command.__signature__ = inspect.Signature(sorted([*asked, *own], key=lambda p: p.kind))  # type: ignore[attr-defined]

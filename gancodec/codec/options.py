@@ -56,7 +56,7 @@ def target_size(options: EncodeOptions, geometry: Geometry) -> int | None:
     if max(geometry.width, geometry.height) > most:
         raise UsageError(f"--profile {options.profile}: sides are at most {most} pixels")
     if options.bpp is not None:
-        return math.floor(min(options.bpp, MOST_BPP) * pixels / 8)
+        return max(1, math.floor(min(options.bpp, MOST_BPP) * pixels / 8))
     return options.size
 
 

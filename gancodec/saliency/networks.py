@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gancodec.errors import GicError, MissingWeights, UsageError, optional
+from gancodec.errors import GicError, MissingExtra, MissingWeights, UsageError, optional
 from gancodec.types import FloatArray, Pixels
 
 if TYPE_CHECKING:
@@ -132,7 +132,11 @@ def enlarged(values: NDArray[Any], shape: tuple[int, int]) -> FloatArray:
 
 def _reader(method: str, kind: str) -> Callable[[Path], tuple[Any, dict[str, Any]]]:
     """What makes a network of a folder, with a report on its weights."""
-    network_of = optional("transformers", f"saliency {method}", method, kind).from_pretrained
+    made = optional("transformers", f"saliency {method}", method, kind)
+    try:
+        network_of = made.from_pretrained
+    except ImportError as error:  # where a package of its own is missing, what stands there is a dummy
+        raise MissingExtra(f"saliency {method}", method) from error
     import torch
 
     def read(folder: Path) -> tuple[Any, dict[str, Any]]:

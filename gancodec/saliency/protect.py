@@ -130,7 +130,7 @@ def _cascade(cv2: Any) -> Any:
     place = optional("skimage.data", "protecting faces", "protect", "lbp_frontal_face_cascade_filename")
     try:
         source = Path(place()).read_text(encoding="utf-8")
-    except OSError as error:
+    except (ImportError, OSError) as error:  # it may have to be fetched, with one more package
         raise MissingExtra("protecting faces", "protect") from error
     source = source.replace("featuhreParams", "featureParams")  # a slip in that copy, on which OpenCV gives up
     storage = cv2.FileStorage(source, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)

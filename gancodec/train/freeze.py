@@ -215,6 +215,8 @@ def export_checkpoint(
         raise UsageError(f"{recipe}: {chosen.objective.unfinished if chosen else 'no such recipe'}")
     net, config = load_ema(checkpoint, recipe), config_of(chosen.model)
     crops = Crops(data, chosen.crop, torch.device("cpu"))
+    if not crops.held_out:
+        raise UsageError(f"{data}: too few pictures to hold some out")
     some = crops.pictures[:: max(1, len(crops.pictures) // pictures)][:pictures]
     fitted_on = [np.ascontiguousarray(p.permute(1, 2, 0).numpy()) for p in some]
     released = folder / f"{config.name}.safetensors"

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn  # see _leave
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import ProcessException, spawn
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from gancodec.errors import UsageError
 from gancodec.models.recipe import Recipe
@@ -94,7 +94,7 @@ def _spawn_workers(job: Job) -> None:
                     told = True
                     for process in running.processes:
                         process.terminate()
-        except ProcessException:  # one that had not begun yet, or lost the others
+        except ProcessExitedException:  # one that had not begun yet
             if not signals.ended:
                 raise
     signals.leave()
