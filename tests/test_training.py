@@ -18,9 +18,10 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from gancodec import weights
-from gancodec.errors import UsageError
+from gancodec.errors import GicError, UsageError
 from gancodec.models.layers import residual_stack
 from gancodec.models.losses import box_ms_ssim
 from gancodec.models.training import grow
@@ -271,6 +272,26 @@ def test_a_paused_run_finds_its_process_group_again(
         monkeypatch.setenv(name, "0")
     loop._join_torchrun(replace(job, workers=1, distributed=True))
     assert [named["timeout"] >= timedelta(days=2) for named in asked] == [True, True]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_worker_that_fails_is_told_of(
+    told: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a line where the run was to end; SIGTERM must not hide it, for the last step may not be saved."""
+
+    class Running:
+        processes = ()
+
+        def join(self, timeout: float) -> bool:
+            if told:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise ProcessRaisedException("\n\nTraceback ...\nOSError: disk full\n", 0, 1)
+
+    monkeypatch.setattr(loop, "spawn", lambda *_, **__: Running())
+    with pytest.raises(GicError if told else ProcessRaisedException, match="OSError: disk full") as raised:
+        train(Job("gic1-tiny-s1", data, tmp_path / "out", steps=1, workers=2))
+    assert not told or str(raised.value) == "ended, but a worker failed: OSError: disk full"
 
 
 def test_one_worker_s_signal_ends_all_of_them_at_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn  # see _leave
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import ProcessExitedException, spawn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
-from gancodec.errors import UsageError
+from gancodec.errors import GicError, UsageError
 from gancodec.models.recipe import Recipe
 from gancodec.models.registry import config_of
 from gancodec.train.data import Crops
@@ -97,6 +97,10 @@ def _spawn_workers(job: Job) -> None:
         except ProcessExitedException:  # one that had not begun yet
             if not signals.ended:
                 raise
+        except ProcessRaisedException as error:
+            if not signals.ended:
+                raise
+            raise GicError(f"ended, but a worker failed: {str(error).strip().splitlines()[-1]}") from error
     signals.leave()
 
 
