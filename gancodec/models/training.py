@@ -25,8 +25,8 @@ class Networks(nn.Module):
         What is exported.
     coders : tuple of str
         Whose symbols the tables are fitted to.
-    stretched : bool
-        Is n stretched until its rates are as documented?
+    n_at : tuple of (float, float)
+        Two values of n and the mean bpp that they shall give: n is stretched until they do. Empty for an n of a paper.
     default_realism : float or None
         What a model with two ends is decoded with; None for one without.
     """
@@ -34,7 +34,7 @@ class Networks(nn.Module):
     model: nn.Module
     held_at_zero: tuple[str, ...]
     coders: ClassVar[tuple[str, ...]]
-    stretched: ClassVar[bool]
+    n_at: ClassVar[tuple[tuple[float, float], ...]]
     default_realism: float | None = None
 
     @abstractmethod

@@ -38,7 +38,6 @@ from gancodec.weights import ModelInfo, Weights
 
 FIT_NS = (3.0, 2.2, 1.5, 0.8, 0.0, -0.8, -1.6, -2.4, -3.2)
 CALIBRATION_NS = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0)
-N_AT = ((2.0, 0.05), (-2.0, 0.4))  # mean bpp that two values of n shall give
 
 
 class Measured(NamedTuple):
@@ -94,7 +93,7 @@ def freeze(
     analyses = [codec.analyse(p) for p in pictures]
     entropy = released or entropy | _fitted_tables(net, codec, pictures, analyses)
     codec = _codec(net, config, entropy, network, calibration)
-    calibration = _calibrate(codec, analyses, pictures, net.stretched)
+    calibration = _calibrate(codec, analyses, pictures, net.n_at)
     return _codec(net, config, entropy, network, calibration).weights
 
 
@@ -122,10 +121,13 @@ def _codec(net: Networks, config: Config, entropy: Arrays, network: Arrays, cali
 
 
 def _calibrate(
-    codec: AnyCodec, analyses: Sequence[Any], pictures: Sequence[NDArray[np.uint8]], stretched: bool
+    codec: AnyCodec,
+    analyses: Sequence[Any],
+    pictures: Sequence[NDArray[np.uint8]],
+    n_at: tuple[tuple[float, float], ...],
 ) -> dict[str, float]:
-    """Fit the tunability curve by least squares, n having been `stretched` first, if at all, so that the mean rate at
-    n = 2 and n = -2 is as documented."""
+    """Fit the tunability curve by least squares, n having been stretched first to the rates `n_at`, if there are
+    some."""
     means = []
     for n in CALIBRATION_NS:
         rates = []
@@ -135,10 +137,10 @@ def _calibrate(
         means.append(np.mean(rates))
     log_mean, ns = np.log(means), np.array(CALIBRATION_NS)
     slope, offset = 1.0, 0.0
-    if stretched:
-        raw = [float(np.interp(math.log(bpp), log_mean, ns)) for _, bpp in N_AT]
-        slope = (raw[0] - raw[1]) / (N_AT[0][0] - N_AT[1][0])
-        offset = slope * N_AT[0][0] - raw[0]
+    if n_at:
+        raw = [float(np.interp(math.log(bpp), log_mean, ns)) for _, bpp in n_at]
+        slope = (raw[0] - raw[1]) / (n_at[0][0] - n_at[1][0])
+        offset = slope * n_at[0][0] - raw[0]
     curve = np.polyfit((ns + offset) / slope, log_mean, 1)
     return {
         "logit_offset": offset,

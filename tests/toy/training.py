@@ -15,7 +15,7 @@ from tests.toy.symbols import toy_arrays
 class ToyTrained(Networks):
     """The model, and nothing beside it."""
 
-    coders, stretched = ("range",), False  # Huffman's rows are the same
+    coders, n_at = ("range",), ()  # Huffman's rows are the same
     model: ToyModel
 
     def __init__(self, config: ToyConfig) -> None:

@@ -26,7 +26,8 @@ from gancodec.types import SITES
 class Trained(Networks):
     """gic1: model, context network and, from S3 on, discriminator."""
 
-    coders, stretched = ("range",), True  # both coders have the same rows
+    coders = ("range",)  # both coders have the same rows
+    n_at = ((2.0, 0.05), (-2.0, 0.4))
     model: TunableModel
 
     def __init__(self, config: TunableConfig, discriminator: int | None = None) -> None:

@@ -18,7 +18,7 @@ from gancodec.models.wu2019.symbols import SYMBOLS, row_count
 class Wu2019Trained(Networks):
     """wu2019: model and, but for the ablation without it, discriminator."""
 
-    coders, stretched = ("range", "huffman"), False  # n is the paper's
+    coders, n_at = ("range", "huffman"), ()  # n is the paper's
     model: Wu2019Model
 
     def __init__(self, config: Wu2019Config, adversarial: bool) -> None:
