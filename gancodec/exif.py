@@ -240,8 +240,11 @@ def to_tiff(raw: bytes) -> tuple[bytes, Order, Directory]:
 def tiff_file(
     pixels: NDArray[np.uint8], start: tuple[bytes, Order, Directory], xmp: bytes | None, icc: bytes | None
 ) -> Iterator[bytes]:
-    """Parts of a TIFF file of pixels (H, W, 3 or 4): EXIF as `to_tiff` has it, deflated strips, then the directory.
-    What EXIF points to lies where it lay, maker notes included. ValueError for more than 4 GiB."""
+    """Parts of a TIFF file of pixels (H, W, 1 to 4), gray or RGB, with alpha where even: EXIF as `to_tiff` has it,
+    deflated strips, then the directory. What EXIF points to lies where it lay, maker notes included.
+
+    Raises ValueError for more than 4 GiB.
+    """
     block, order, tags = start
     height, width, samples = pixels.shape
     rows = max(1, TIFF_STRIP // (width * samples))
@@ -251,9 +254,10 @@ def tiff_file(
     if end >= 1 << 32:
         raise ValueError("more than 4 GiB")
     short, long = (partial(numbers, order, kind) for kind in (SHORT, LONG))
-    tags = tags | {256: long(width), 257: long(height), 258: short(*[8] * samples), 259: short(8), 262: short(2)}
+    tags = tags | {256: long(width), 257: long(height), 258: short(*[8] * samples), 259: short(8)}
     tags |= {273: long(*starts), 277: short(samples), 278: long(rows), 279: long(*sizes), 284: short(1)}
-    if samples == 4:
+    tags[262] = short(1 if samples < 3 else 2)
+    if samples % 2 == 0:
         tags[338] = short(2)  # not premultiplied
     for tag, kind, data in ((XMP, BYTE, xmp), (PROFILE, UNDEFINED, icc)):
         if data:

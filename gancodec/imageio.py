@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError, _imaging
 
 from gancodec import colour, exif
 from gancodec.errors import UnreadablePicture, UsageError
+from gancodec.formats.modes import shown_mode
 from gancodec.types import Picture
 
 MAX_PIXELS = 1 << 28
@@ -289,13 +290,20 @@ def _turns(block: bytes) -> bool:
 
 
 def _pixels(picture: Picture) -> NDArray[np.uint8]:
-    """(H, W, 3), or (H, W, 4) with alpha."""
-    return picture.rgb if picture.alpha is None else np.dstack((picture.rgb, picture.alpha))
+    """(H, W, channels) of the mode that it is shown in."""
+    mode = shown_mode(picture.gray, picture.alpha is not None, picture.icc)
+    colours = picture.rgb[..., :1] if mode in ("L", "LA") else picture.rgb
+    return colours if picture.alpha is None else np.dstack((colours, picture.alpha))
+
+
+def _plain_image(picture: Picture) -> Image.Image:
+    pixels = _pixels(picture)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def to_image(picture: Picture) -> Image.Image:
-    """Picture to an RGB or RGBA Pillow image with ICC, EXIF, XMP and comment in its `info`."""
-    image = Image.fromarray(_pixels(picture))
+    """Picture to a Pillow image of its mode (L, LA, RGB or RGBA) with ICC, EXIF, XMP and comment in its `info`."""
+    image = _plain_image(picture)
     info = {"icc_profile": picture.icc, "exif": picture.exif, "xmp": picture.xmp, "comment": picture.comment}
     image.info.update({k: v for k, v in info.items() if v})
     return image
@@ -324,11 +332,11 @@ def save(picture: Picture, target: BinaryIO, format: str) -> tuple[str, ...]:
         if format == "tiff":
             _save_tiff(picture, target, notices)
             return tuple(notices)
-        image = Image.fromarray(_pixels(picture))
-        if format == "jpeg" and image.mode == "RGBA":
+        image = _plain_image(picture)
+        if format == "jpeg" and picture.alpha is not None:
             notices.append("JPEG has no transparency: laid over white")
             white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image).convert("RGB")
+            image = Image.alpha_composite(white, image.convert("RGBA")).convert(image.mode[:-1])
         options = writers[format](picture, notices)
         image.save(target, format=format, **{k: v for k, v in options.items() if v is not None})
     except ValueError as error:  # sides or metadata beyond what the format holds

@@ -23,6 +23,7 @@ from gancodec.container import read as read_container
 from gancodec.container import spec
 from gancodec.container.peek import peek_header, peek_metadata
 from gancodec.errors import GicError, UsageError
+from gancodec.formats.modes import shown_mode
 from gancodec.options import DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _accept(prefix: bytes) -> bool:
 
 
 class GicImageFile(ImageFile.ImageFile):
-    """A .gic file that is open, mode RGB or RGBA, upright.
+    """A .gic file that is open, mode RGB or RGBA, or L or LA where the source was gray, upright.
 
     `info` has ``icc_profile``, ``exif``, ``xmp`` and ``dpi`` where the file has them, and ``gancodec``: a dict with
     ``model`` (its number, 0 for the split codec), ``n`` and ``synthetic_detail``. With pixels decoded at a realism
@@ -76,7 +77,7 @@ class GicImageFile(ImageFile.ImageFile):
         except GicError as error:  # Pillow would drop the words of a SyntaxError
             raise UnidentifiedImageError(f"damaged or unsupported .gic file: {error}") from error
         self._size = self._whole = header.width, header.height
-        self._mode = "RGBA" if metadata.alpha else "RGB"
+        self._mode = shown_mode(bool(header.flags & spec.FLAG_GRAY), metadata.alpha, metadata.icc)
         self._pending = True
         info = {
             "icc_profile": metadata.icc,

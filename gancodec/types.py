@@ -73,6 +73,8 @@ class Picture:
         What was dropped or changed on reading, one line each, for the user.
     comment : str or None
         Note on synthesised detail, for formats that have a place for one.
+    gray : bool
+        To be shown with one channel of colour: R = G = B in every pixel, as in the source.
     """
 
     rgb: NDArray[np.uint8]
@@ -82,11 +84,17 @@ class Picture:
     xmp: bytes | None = None
     notices: tuple[str, ...] = ()
     comment: str | None = None
+    gray: bool = False
 
     @property
     def geometry(self) -> Geometry:
         """Width and height with the grids that follow from them."""
         return Geometry(width=self.rgb.shape[1], height=self.rgb.shape[0])
+
+
+def is_gray(rgb: Pixels) -> bool:
+    """Is R = G = B in every pixel?"""
+    return all((row[:, 1:] == row[:, :1]).all() for row in rgb)
 
 
 def per_site(blocks: NDArray[Number]) -> NDArray[Number]:

@@ -61,9 +61,9 @@ headers = st.builds(
     height=st.integers(1, 300),
     model=st.integers(1, 0xFFFF),
     model_hash=st.binary(min_size=8, max_size=8),
-    codec=st.integers(0, 255).filter(lambda codec: codec != spec.CODEC_SPLIT),
+    codec=st.integers(0, 255).filter(lambda codec: codec not in (spec.CODEC_SPLIT, spec.CODEC_WU2019)),
     coder=NOT_WEBP,
-    flags=st.integers(0, 1),
+    flags=st.integers(0, 3),
     n=st.integers(-0x8000, 0x7FFF),
     level_shift=st.integers(0, 15),
 ) | st.builds(
@@ -173,14 +173,19 @@ def test_padded_chunk_length_is_refused() -> None:
         ("width", varint(spec.MAX_SIDE + 1)),
         ("height", varint(spec.MAX_SIDE + 1)),
         ("model", varint(1 << 16)),
-        ("flags", b"\x02"),
-        ("flags", b"\x81"),
         ("level_shift", b"\x10"),
     ],
 )
 def test_header_values_out_of_range(field: str, raw: bytes) -> None:
     with pytest.raises(CorruptFile, match=field):
         read(head(**{field: raw}) + IMAGE + END)
+
+
+@pytest.mark.parametrize("flags", [0x04, 0x80, 0xFF])
+@pytest.mark.parametrize("codec", [spec.CODEC_GIC1, spec.CODEC_SPLIT])
+def test_unknown_flags_are_unsupported_not_corrupt(flags: int, codec: int) -> None:
+    with pytest.raises(UnsupportedFile, match=f"flags 0x{flags & ~3:02x} are unknown to this build"):
+        read(head(flags=bytes((flags,)), codec=bytes((codec,))) + IMAGE + END)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +195,7 @@ def test_header_values_out_of_range(field: str, raw: bytes) -> None:
         {"height": spec.MAX_SIDE + 1},
         {"model": 0},
         {"model_hash": b"short"},
-        {"flags": 2},
+        {"flags": 4},
         {"n": 40000},
         {"level_shift": 16},
         {"coder": 256},

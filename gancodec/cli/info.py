@@ -56,6 +56,7 @@ def describe(name: str, data: bytes, container: Container) -> dict[str, Any]:
         "n": header.n / 1000,
         "level_shift": header.level_shift,
         "synthetic_detail": bool(header.flags & spec.FLAG_SYNTHETIC),
+        "gray": bool(header.flags & spec.FLAG_GRAY),
         "chunks": [
             {"name": chunk.name, "type": chunk.type, "offset": chunk.offset, "bytes": chunk.length}
             for chunk in container.chunks
@@ -75,7 +76,7 @@ def as_text(record: dict[str, Any]) -> str:
         f"{printable(record['file'])}: gic {record['format']}, {record['width']}x{record['height']}, "
         f"{record['bytes']} bytes, {record['bpp']:.4f} bpp",
         f"  model      {model}",
-        f"  coding     codec {record['codec']}, {record['coder']} coder{n}",
+        f"  coding     codec {record['codec']}, {record['coder']} coder{n}{', gray' if record['gray'] else ''}",
         f"  synthetic  {synthetic if record['synthetic_detail'] else 'no'}",
         "  chunks     " + ", ".join(f"{chunk['name']} {chunk['bytes']}" for chunk in record["chunks"]),
     ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gancodec import container
 from gancodec.codec import rate
 from gancodec.codec.options import STRIPPABLE, completed, target_size
-from gancodec.container import MAX_PIXELS, Container, Header, Streams
+from gancodec.container import MAX_PIXELS, Container, Header, Streams, spec
 from gancodec.errors import TargetMissed, UnsupportedFile, UsageError
 from gancodec.models import registry
 from gancodec.models.codec import Allocation, Codec, Coded, Symbols, geometry_of, realism_of
@@ -174,7 +174,8 @@ def _picture(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str
         differences = np.frombuffer(parsed.alpha, np.uint8).reshape(parsed.header.height, parsed.header.width)
         # modulo 256, as the differences were
         alpha = view.taken_from(np.cumsum(differences[: view.touched.bottom], axis=0, dtype=np.uint8))
-    return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment)
+    gray = bool(parsed.header.flags & spec.FLAG_GRAY)
+    return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment, gray=gray)
 
 
 def view_of(options: DecodeOptions, geometry: Geometry) -> View:

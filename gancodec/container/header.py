@@ -118,7 +118,8 @@ def pack(header: Header) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[Header, int]:
-    """Header of a file and the offset of its first chunk; CorruptFile, or UnsupportedFile for another major version."""
+    """Header of a file and the offset of its first chunk; CorruptFile, or UnsupportedFile for another major version
+    and for unknown flags."""
     if not data.startswith(spec.MAGIC):
         raise CorruptFile("not a .gic file (or damaged in its first bytes)")
     cursor = Cursor(data, len(spec.MAGIC))
@@ -130,6 +131,8 @@ def unpack(data: bytes) -> tuple[Header, int]:
     end = cursor.position
     if zlib.crc32(data[:end]) != int.from_bytes(cursor.take(CRC_BYTES), "little"):
         raise CorruptFile("header checksum differs")
+    if unknown := values["flags"] & ~spec.FLAGS_KNOWN:
+        raise UnsupportedFile(f"header: flags {unknown:#04x} are unknown to this build")
     for field in FIELDS:
         if not _fits(field, values[field.name]):
             raise CorruptFile(f"header: {field.name} = {values[field.name]!r} is out of range")

@@ -25,7 +25,8 @@ CODER_WEBP_LOSSLESS: Final = 3
 ENTROPY_CODERS: Final = {"range": CODER_RANGE, "huffman": CODER_HUFFMAN}  # of the learned codecs
 CODERS: Final = ENTROPY_CODERS | {"webp": CODER_WEBP, "webp-lossless": CODER_WEBP_LOSSLESS}
 FLAG_SYNTHETIC: Final = 1  # decoded detail may be synthesised
-FLAGS_KNOWN: Final = FLAG_SYNTHETIC
+FLAG_GRAY: Final = 2  # decoded pixels are the luma of what the networks make
+FLAGS_KNOWN: Final = FLAG_SYNTHETIC | FLAG_GRAY
 MAX_LEVEL_SHIFT: Final = 15
 TILE_SIDES: Final = (256, 512, 1024, 2048, 4096)  # pixels; the file has their logarithm to base 2
 

@@ -28,6 +28,7 @@ Source = Callable[[Area], Planes]
 # clipped.
 Generate = Callable[[tuple[Tensor, ...], tuple[int, int]], Tensor]
 TILE = 2048  # side of what a tile keeps, in pixels
+LUMA = (0.299, 0.587, 0.114)  # of R, G and B (ITU-R BT.601)
 
 
 class Port(NamedTuple):
@@ -129,12 +130,14 @@ class Network(ABC, Generic[M]):
         realism: float,
         view: View | None = None,
         progress: Progress | None = None,
+        gray: bool = False,
     ) -> NDArray[np.uint8]:
-        """Pixels (H, W, 3) uint8 of a picture, or of the `view` of it.
+        """Pixels (H, W, 3) uint8 of a picture, or of the `view` of it; of a gray one the luma, three times.
 
         `source` is asked for no more than a few tiles at a time, from the top to the bottom.
         """
-        return self._guarded(self._synthesise, source, geometry, realism, view or View.whole(geometry), progress)
+        view = view or View.whole(geometry)
+        return self._guarded(self._synthesise, source, geometry, realism, view, progress, gray)
 
     def _guarded(self, work: Callable[..., Result], *arguments: Any) -> Result:
         try:
@@ -159,7 +162,7 @@ class Network(ABC, Generic[M]):
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
     def _synthesise(
-        self, source: Source, geometry: Geometry, realism: float, view: View, progress: Progress | None
+        self, source: Source, geometry: Geometry, realism: float, view: View, progress: Progress | None, gray: bool
     ) -> NDArray[np.uint8]:
         generate = self._generator(realism, view.reduce)
         tiles = list(cover(*geometry.padded, TILE, self.generator_halo, view.area.grown(BLOCK)))
@@ -171,7 +174,10 @@ class Network(ABC, Generic[M]):
             kept = view.cells_of(tile.inner).common(cells)
             assert kept is not None  # tiles cover the view and no block more
             rows, columns = kept.seen_from(view.cells_of(tile.outer)).slices()
-            part = pixels[0, :, rows, columns].clamp(0, 1).mul_(255).round_()
+            part = pixels[0, :, rows, columns]
+            if gray:
+                part = part[0:1] * LUMA[0] + part[1:2] * LUMA[1] + part[2:3] * LUMA[2]
+            part = part.clamp(0, 1).mul_(255).round_()
             out[kept.seen_from(cells).slices()] = part.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
             if progress is not None:
                 progress(done + 1, len(tiles))

@@ -20,7 +20,7 @@ from gancodec.models.guidance import Guidance
 from gancodec.models.stream import A, S, StreamCodec, W, coder_name
 from gancodec.options import N_BOUNDS, EncodeOptions
 from gancodec.tiling import Progress, View
-from gancodec.types import Geometry
+from gancodec.types import Geometry, is_gray
 from gancodec.weights import ModelInfo, find, get
 
 if TYPE_CHECKING:
@@ -71,12 +71,13 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
         self, rgb: NDArray[np.uint8], guidance: Guidance, options: EncodeOptions, progress: Progress | None = None
     ) -> LearnedDraft[A, W, S]:
         geometry = Geometry(width=rgb.shape[1], height=rgb.shape[0])
-        return LearnedDraft(self, self.analyse(rgb, guidance, progress), geometry, options)
+        return LearnedDraft(self, self.analyse(rgb, guidance, progress), geometry, options, is_gray(rgb))
 
     def decode(self, parsed: Container, view: View, realism: float, progress: Progress | None = None) -> Decoded:
         reader = tiled.Reader(self, parsed)
         reader.check_first(view.area)
-        rgb = self.network.synthesise(reader, reader.geometry, realism, view, progress)
+        gray = bool(parsed.header.flags & spec.FLAG_GRAY)
+        rgb = self.network.synthesise(reader, reader.geometry, realism, view, progress, gray)
         at = "" if self.info.default_realism is None else f" at realism {realism:g}"
         return Decoded(rgb, SYNTHETIC_NOTE.format(at=at) if self.synthesises(realism) else None)
 
@@ -111,14 +112,22 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
 class LearnedDraft(Draft, Generic[A, W, S]):
     """An analysed picture, whose knob is n."""
 
-    def __init__(self, codec: LearnedCodec[A, W, S], analysis: A, geometry: Geometry, options: EncodeOptions) -> None:
+    def __init__(
+        self,
+        codec: LearnedCodec[A, W, S],
+        analysis: A,
+        geometry: Geometry,
+        options: EncodeOptions,
+        gray: bool = False,
+    ) -> None:
         self.codec, self.analysis, self.geometry, self.options = codec, analysis, geometry, options
+        most_natural = 0.0 if codec.info.default_realism is None else 1.0
+        self.flags = spec.FLAG_SYNTHETIC * codec.synthesises(most_natural) | spec.FLAG_GRAY * gray
 
     @property
     def header(self) -> Header:
         """Of a file at n = 0."""
         info = self.codec.info
-        most_natural = 0.0 if info.default_realism is None else 1.0
         return Header(
             width=self.geometry.width,
             height=self.geometry.height,
@@ -126,7 +135,7 @@ class LearnedDraft(Draft, Generic[A, W, S]):
             model_hash=info.entropy_hash,
             codec=self.codec.id,
             coder=spec.ENTROPY_CODERS[self.options.entropy],
-            flags=spec.FLAG_SYNTHETIC if self.codec.synthesises(most_natural) else 0,
+            flags=self.flags,
             n=0,
             level_shift=0,
         )
