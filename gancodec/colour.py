@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from gancodec.formats.facts import Samples
+
+PLAIN = Samples()
 STRIP_PIXELS = 1 << 20
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-GRAY = ("1", "L", "LA", "La", "F", *SIXTEEN_BIT)
+DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+GRAY = ("1", "L", "LA", "La", *DEEP_GRAY)
 DEEP = "more than 8 bits per sample: reduced to 8"
 Chromaticities = tuple[tuple[float, float], ...]  # x, y of white, red, green, blue
 D65 = (0.3127, 0.3290)
@@ -31,8 +34,10 @@ BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.03
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # g, a, b, c, d of ICC's parametric curve 3
 
 
-def to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[Image.Image, bytes | None]:
-    """Any mode to RGB or RGBA, with the ICC profile that then describes it (None: sRGB).
+def to_rgb(
+    image: Image.Image, icc: bytes | None, notices: list[str], samples: Samples = PLAIN
+) -> tuple[Image.Image, bytes | None]:
+    """Any mode, of such samples in the file, to RGB or RGBA, with the ICC profile that then describes it (None: sRGB).
 
     RGB keeps its profile. Gray and CMYK with a profile of their kind go through it to sRGB, perceptually; CMYK without
     one by the plain formula, as browsers do. What is converted, reduced or dropped is added to `notices`.
@@ -42,7 +47,7 @@ def to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[I
         notices.append("CMYK converted to RGB")
         return _from_cmyk(image, icc, notices), None
     space = icc[16:20] if icc else b"RGB "  # the colour space that a profile is of
-    converted = _plain(image, notices)
+    converted = _plain(image, notices, samples)
     if space == b"GRAY" and mode in GRAY:
         managed = _from_gray(converted.getchannel("R"), icc or b"")
         if managed is not None:
@@ -57,12 +62,11 @@ def to_rgb(image: Image.Image, icc: bytes | None, notices: list[str]) -> tuple[I
     return converted, icc
 
 
-def _plain(image: Image.Image, notices: list[str]) -> Image.Image:
+def _plain(image: Image.Image, notices: list[str], samples: Samples) -> Image.Image:
     """RGB or RGBA by Pillow's formulas; Lab by colour management."""
     mode = image.mode
-    if mode in SIXTEEN_BIT or mode == "F":
-        notices.append(DEEP)
-        return _from_deep(image)
+    if mode in DEEP_GRAY:
+        return _from_deep(image, samples, notices)
     if mode in ("LAB", "YCbCr", "HSV"):
         notices.append(f"{mode} converted to RGB")
         return image.convert("RGB")
@@ -73,30 +77,43 @@ def _plain(image: Image.Image, notices: list[str]) -> Image.Image:
     return image if mode == wanted and "transparency" not in image.info else image.convert(wanted)
 
 
-def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit gray by its full range; 32-bit and float by theirs, as nothing says what white is. In strips: real numbers
-    take eight bytes a pixel."""
-    low, high = _range(image)
+def _from_deep(image: Image.Image, samples: Samples, notices: list[str]) -> Image.Image:
+    """Gray of up to 16 bits by the range of its type; of 32 bits and float by that of its values, as nothing says what
+    white is. In strips: real numbers take eight bytes a pixel."""
+    low, high, usual = _range(image, samples)
+    black, white = (high, low) if samples.inverted else (low, high)
+    notices.append(DEEP if usual else f"{DEEP}, {black:g} is black and {white:g} white")
     clear = image.info.get("transparency")
     scaled, opaque = Image.new("L", image.size), None if clear is None else Image.new("L", image.size)
     for top, strip in strips(image):
-        values = np.nan_to_num(np.asarray(strip).astype(np.float64), nan=low, posinf=high, neginf=low)
-        levels = np.clip(np.rint((values - low) / (high - low) * 255), 0, 255).astype(np.uint8)
+        values = np.nan_to_num(_values(strip, samples).astype(np.float64), nan=low, posinf=high, neginf=low)
+        levels = np.clip(np.rint((values - black) / (white - black) * 255), 0, 255).astype(np.uint8)
         scaled.paste(Image.fromarray(levels), (0, top))
         if opaque is not None:
             opaque.paste(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)), (0, top))
     return scaled.convert("RGB") if opaque is None else Image.merge("RGBA", (scaled, scaled, scaled, opaque))
 
 
-def _range(image: Image.Image) -> tuple[float, float]:
-    """What becomes black and white."""
-    if image.mode != "F":
-        return 0.0, max(65535.0, *(float(np.asarray(strip).max()) for _, strip in strips(image)))
-    values = (np.asarray(strip).astype(np.float64) for _, strip in strips(image))
+def _values(strip: Image.Image, samples: Samples) -> NDArray[Any]:
+    """Numbers as the file has them: Pillow gives all of 32 bits a sign."""
+    values = np.asarray(strip)
+    return values.view(np.uint32) if strip.mode == "I" and samples[:2] == (32, "unsigned") else values
+
+
+def _range(image: Image.Image, samples: Samples) -> tuple[float, float, bool]:
+    """What becomes black and white, and whether that is the usual range, of which nothing need be said."""
+    if (samples.bits, samples.kind) == (16, "signed"):
+        return -32768.0, 32767.0, False
+    if image.mode not in ("F", "I"):
+        return 0.0, float((1 << (samples.bits if samples.bits > 8 else 16)) - 1), True
+    values = (_values(strip, samples) for _, strip in strips(image))
     finite = (part[np.isfinite(part)] for part in values)
     bounds = [(float(part.min()), float(part.max())) for part in finite if part.size]
     low, high = min((b[0] for b in bounds), default=0.0), max((b[1] for b in bounds), default=1.0)
-    return (0.0, 1.0) if 0 <= low and high <= 1 else (low, max(high, low + 1e-9))
+    usual = 1.0 if image.mode == "F" else 65535.0
+    if 0 <= low and high <= usual:
+        return 0.0, usual, True
+    return low if image.mode == "F" else min(low, 0.0), max(high, low + 1e-9), False
 
 
 def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -140,7 +157,7 @@ def stated_profile(image: Image.Image, coding: tuple[int, int] | None, notices: 
     image : Pillow image
         Loaded.
     coding : (int, int) or None
-        Primaries and transfer of `coding_points`.
+        Primaries and transfer (ITU-T H.273).
 
     Returns
     -------
@@ -170,35 +187,6 @@ def stated_profile(image: Image.Image, coding: tuple[int, int] | None, notices: 
 
 def _pairs(values: tuple[float, ...]) -> Chromaticities:
     return tuple(zip(values[::2], values[1::2], strict=True))
-
-
-def coding_points(image: Image.Image) -> tuple[int, int] | None:
-    """Primaries and transfer (ITU-T H.273) that the PNG or AVIF file of an image states; None where it states none, or
-    is closed."""
-    file = getattr(image, "fp", None)
-    if image.format not in ("PNG", "AVIF") or file is None or file.closed:
-        return None
-    place = file.tell()
-    file.seek(0)
-    if image.format == "PNG":
-        chunk = _png_chunk(file, b"cICP")
-        found = (chunk[0], chunk[1]) if len(chunk) == 4 else None
-    else:
-        fields = file.read(1 << 16).partition(b"colrnclx")[2]
-        found = struct.unpack(">HH", fields[:4]) if len(fields) >= 4 else None
-    file.seek(place)
-    return found
-
-
-def _png_chunk(file: BinaryIO, kind: bytes) -> bytes:
-    """A short chunk that stands before the pixels; empty where there is none."""
-    file.seek(8)
-    while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
-        length = int.from_bytes(head[:4], "big")
-        if head[4:] == kind and length < 1 << 10:
-            return file.read(length)
-        file.seek(length + 4, io.SEEK_CUR)
-    return b""
 
 
 def matrix_profile(space: Chromaticities, gamma: float | None) -> bytes:

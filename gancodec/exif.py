@@ -34,6 +34,7 @@ XMP, PHOTOSHOP, PROFILE = 700, 34377, 34675
 STORAGE = {254, 255, *range(256, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 301, 317, *range(320, 331)}
 STORAGE |= {*range(332, 352), *range(512, 533), XMP, 33421, 33422, PHOTOSHOP, PROFILE, 37724, *range(50706, 51200)}
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes a value, by type
+NUMBERS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
 BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7
 MOST_DPI = 1 << 16
 TIFF_STRIP = 1 << 20  # bytes
@@ -96,6 +97,28 @@ def upright(raw: bytes, orientation: int = 1) -> bytes | None:
         at = root[ORIENTATION]
         body[at + 2 : at + 12] = struct.pack(f"{order}HIHH", SHORT, 1, 1, 0)
     return PREFIX + bytes(body)
+
+
+def orientation(raw: bytes) -> int | None:
+    """1..8, in whatever type of number it is stored; None where EXIF does not state one."""
+    body = re.sub(rb"^(Exif\0\0)+", b"", raw)
+    order = order_of(body)
+    at = None if order is None else _entries(body, _long(body, 4, order), order).get(ORIENTATION)
+    if order is None or at is None:
+        return None
+    kind = _short(body, at + 2, order)
+    letter = NUMBERS.get(kind, "")
+    field = body[at + 8 : at + 12]
+    if SIZES.get(kind, 0) > 4:
+        place = _long(body, at + 8, order)
+        field = body[place : place + 8]
+    if not letter or len(field) < struct.calcsize(letter):
+        return None
+    value, *under = struct.unpack_from(order + letter, field)
+    if letter == "s":  # a digit as text
+        return int(value) if value in b"12345678" else None
+    value = value / under[0] if under and under[0] else value
+    return int(value) if value in range(1, 9) else None
 
 
 def _drop_thumbnail(body: bytearray, link: int, order: Order) -> None:

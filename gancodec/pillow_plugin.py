@@ -222,6 +222,7 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
     """
     from gancodec import imageio
 
+    facts = imageio.facts_of(image) if getattr(image, "tell", int)() == 0 else None
     source, notices = image.copy(), list[str]()
     if image.format == "TIFF":
         source.info["exif"] = imageio.tiff_exif(image, notices)
@@ -237,7 +238,7 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
         source.info.pop("icc_profile", None)
     if metadata["xmp"]:
         source.info.pop("XML:com.adobe.xmp", None)  # PNG's second name of it, which Pillow asks first
-    picture = imageio.from_image(source, max_pixels)
+    picture = imageio.from_image(source, max_pixels, facts)
     kept, xmp = (None if key in dropped else getattr(picture, key) for key in ("exif", "xmp"))
     dpi = _dpi_to_write(image, given)
     if dpi is not None and not _same(dpi, exif.dpi_of(kept)):

@@ -17,8 +17,10 @@ PACKAGE = Path(__file__).parent.parent / "gancodec"
 # Floors of rooms, the lowest first; a room imports from lower floors only, and from itself. "" is gancodec/__init__.py,
 # which shows names of the codec and so stands above it: the version, for those below, is on the ground.
 LAYERS = [
-    {"_version", "errors", "types", "atomic", "colour", "exif", "formats", "workers", "features"},
-    {"container", "entropy", "weights", "tiling", "imageio", "saliency", "messages", "metrics"},
+    {"_version", "errors", "types", "atomic", "exif", "workers", "features"},
+    {"formats"},
+    {"colour", "container", "entropy", "weights", "tiling", "saliency", "messages", "metrics"},
+    {"imageio"},
     {"options"},
     {"models"},
     {"codec"},
