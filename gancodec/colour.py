@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gancodec.formats.facts import Samples
+from gancodec.types import is_gray
 
 PLAIN = Samples()
 STRIP_PIXELS = 1 << 20
@@ -48,7 +49,7 @@ def to_rgb(
         return _from_cmyk(image, icc, notices), None
     space = icc[16:20] if icc else b"RGB "  # the colour space that a profile is of
     converted = _plain(image, notices, samples)
-    if space == b"GRAY" and mode in GRAY:
+    if space == b"GRAY" and (mode in GRAY or _is_gray(converted)):
         managed = _from_gray(converted.getchannel("R"), icc or b"")
         if managed is not None:
             notices.append("gray with an ICC profile converted to sRGB")
@@ -121,6 +122,11 @@ def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     rows = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _is_gray(image: Image.Image) -> bool:
+    """Is an RGB or RGBA image, which some formats alone have, gray in every pixel?"""
+    return all(is_gray(np.asarray(strip.convert("RGB"))) for _, strip in strips(image))
 
 
 def _from_gray(image: Image.Image, icc: bytes) -> Image.Image | None:

@@ -223,6 +223,8 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
     from gancodec import imageio
 
     facts = imageio.facts_of(image) if getattr(image, "tell", int)() == 0 else None
+    if facts is not None and facts.format == "TIFF":
+        facts = replace(facts, orientation=1)  # Pillow turns these itself
     source, notices = image.copy(), list[str]()
     if image.format == "TIFF":
         source.info["exif"] = imageio.tiff_exif(image, notices)

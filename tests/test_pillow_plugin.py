@@ -673,3 +673,19 @@ def test_imageio(tmp_path: Path) -> None:
     assert iio.imwrite("<bytes>", pixels, plugin="pillow", extension=".gic", bpp=0.5, dpi=(300, 300)) == data
     with pytest.raises(ValueError, match="one picture, not 2"):
         iio.imwrite(tmp_path / "two.gic", np.stack([pixels] * 2))
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+@pytest.mark.parametrize("format", ["TIFF", "PNG", "JPEG", "WEBP", "AVIF"])
+def test_a_turned_picture_is_turned_once(format: str, pages: int) -> None:
+    """Whether Pillow has turned it, as it does TIFF, or not."""
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:10] = 200
+    pixels[:, :20] = (255, 0, 0)
+    image, tags, file = Image.fromarray(pixels), Image.Exif(), io.BytesIO()
+    tags[0x0112] = 6
+    more: dict[str, Any] = {"save_all": True, "append_images": [image]} if pages == 2 and format == "TIFF" else {}
+    image.save(file, format, exif=tags, **more)
+    picture = pillow_plugin._picture(Image.open(file), {}, 1 << 20)
+    assert picture.rgb.shape == (60, 40, 3)
+    np.testing.assert_array_equal(picture.rgb, imageio.load(file).rgb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -69,3 +70,12 @@ class Facts:
 def behind(count: int, what: str = "") -> str:
     """What lies behind the end of a picture, for the user."""
     return f"not kept: {what}{count} byte{'' if count == 1 else 's'} behind the picture"
+
+
+def behind_end(file: BinaryIO, end: int) -> tuple[str, ...]:
+    """What of a file lies behind the end of its picture, for the user; nothing where it is padding."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(min(end, size))
+    if size <= end or not file.read().strip(b"\0\r\n "):
+        return ()
+    return (behind(size - end),)

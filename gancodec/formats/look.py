@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-from gancodec.formats import avif, jpeg, others, png, tiff
+from gancodec.formats import avif, bmp, gif, jpeg, png, tiff, webp
 from gancodec.formats.facts import Facts
 
 HEAD = 64  # bytes that tell the format
@@ -16,11 +16,11 @@ HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"
 LOOKS: dict[str, Callable[[BinaryIO], Facts]] = {
     "JPEG": jpeg.look,
     "PNG": png.look,
-    "WEBP": others.look_webp,
+    "WEBP": webp.look,
     "AVIF": avif.look,
     "TIFF": tiff.look,
-    "BMP": others.look_bmp,
-    "GIF": others.look_gif,
+    "BMP": bmp.look,
+    "GIF": gif.look,
 }
 # Formats that users may take for one of the above, by how they begin.
 OTHERS = {

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from gancodec.formats.facts import Facts, Samples, behind
+from gancodec.formats.facts import Facts, Samples, behind_end
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE = 0, 2, 3  # colour types
@@ -59,8 +59,8 @@ def look(file: BinaryIO) -> Facts:
     damaged = [c for c in found if c.kind[0] & ANCILLARY and _is_damaged(file, c, size, clear_bytes)]
     kept = [chunk for chunk in found if chunk not in damaged]
     notices = [f"not kept: damaged {kinds}"] if (kinds := ", ".join(dict.fromkeys(_name(c) for c in damaged))) else []
-    if found[-1].kind == b"IEND" and found[-1].end < size and _bytes(file, found[-1].end, size).strip(b"\0"):
-        notices.append(behind(size - found[-1].end))
+    if found[-1].kind == b"IEND":
+        notices += behind_end(file, found[-1].end)
     return Facts(
         "PNG",
         name,

@@ -1,0 +1,488 @@
+"""What picture files say of themselves: samples, transparency, crops, profiles in parts, what lies behind the end, and
+the true names of what is not read; beside ImageMagick, libtiff and libheif where they are installed."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gancodec import imageio
+from gancodec.errors import UnreadablePicture
+from gancodec.formats import avif, jpeg, look, xmp
+from gancodec.formats.facts import Facts
+from gancodec.types import Picture
+from tests import formats
+from tests.formats import HEIGHT, RAMP, SRGB, WIDTH, XMP, chunk, photograph, png, saved, tiff
+
+LEVELS = RAMP * 255
+
+
+def load(data: bytes) -> Picture:
+    return imageio.load(io.BytesIO(data))
+
+
+def gray_of(data: bytes) -> np.ndarray:
+    picture = load(data)
+    assert (picture.rgb == picture.rgb[..., :1]).all()
+    return picture.rgb[..., 0].astype(float)
+
+
+def stored(bits: int, kind: int) -> np.ndarray:
+    """The ramp in samples of the whole range; real ones as they are."""
+    if kind == 3:
+        return RAMP
+    return np.rint(RAMP * ((1 << bits) - 1)) - (1 << (bits - 1)) * (kind == 2)
+
+
+# TIFF
+
+GRAYS = [(1, 1), (2, 1), (4, 1), (8, 1), (12, 1), (16, 1), (32, 1), (16, 2), (32, 2), (32, 3)]
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [1, 8])
+@pytest.mark.parametrize(("bits", "kind"), GRAYS)
+def test_gray_samples_are_read_right_or_refused(
+    bits: int, kind: int, packed: int, order: str, photometric: int
+) -> None:
+    """Either order, compressed or not, 0 black or white: the ramp, or the true name of what it is."""
+    data = tiff(stored(bits, kind), photometric, bits, kind, order, packed=packed)
+    try:
+        found = gray_of(data)
+    except UnreadablePicture as error:
+        assert str(error).startswith(f"a TIFF of 1 sample of {bits} bit")  # noqa: PT017
+        assert (bits, order) in ((12, ">"), (32, ">"))
+        assert kind == 1
+        return
+    wanted = np.rint(RAMP * ((1 << min(bits, 8)) - 1)) / ((1 << min(bits, 8)) - 1) * 255
+    assert np.abs(found - (wanted if photometric else 255 - wanted)).max() <= 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("packed", "apart"), [(1, False), (8, False), (1, True), (8, True)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colour_samples_are_read_right(bits: int, packed: int, apart: bool, order: str) -> None:
+    """16 bits in planes of their own came out as noise."""
+    values = np.asarray(photograph()).astype(int) * (257 if bits == 16 else 1)
+    data = tiff(values, 2, bits, 1, order, packed=packed, apart=apart)
+    np.testing.assert_array_equal(load(data).rgb, np.asarray(photograph()))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (tiff(np.dstack([LEVELS * 257] * 2), 1, 16), "a TIFF of 2 samples of 16 bits (gray)"),
+        (tiff(np.dstack([LEVELS] * 2), 0, 8), "a TIFF of 2 samples of 8 bits (gray with 0 for white)"),
+        (tiff(np.dstack([RAMP] * 3), 2, 32, kind=3), "a TIFF of 3 float samples of 32 bits (RGB)"),
+        (tiff(np.dstack([RAMP] * 3), 2, 64, kind=3), "a TIFF of 3 float samples of 64 bits (RGB)"),
+        (tiff(RAMP, 1, 16, kind=3), "a TIFF of 1 float sample of 16 bits (gray)"),
+        (tiff(np.dstack([LEVELS] * 5), 5, 8, tags={338: (3, 2)}), "a TIFF of 5 samples of 8 bits (CMYK)"),
+        (tiff(np.dstack([LEVELS] * 4), 5, 8, tags={332: (3, 2)}), "a TIFF of 4 samples of 8 bits (CMYK) of other inks"),
+        (tiff(np.dstack([LEVELS] * 3), 9, 8), "a TIFF of 3 samples of 8 bits (ICCLab)"),
+        (tiff(np.dstack([LEVELS * 257] * 3), 8, 16), "a TIFF of 3 samples of 16 bits (CIELab)"),
+        (tiff(LEVELS, 32803, 8), "a TIFF of 1 sample of 8 bits (colour filter array)"),
+        (tiff(LEVELS, 1, 8, tags={339: (3, 6)}), "a TIFF of 1 complex float sample of 8 bits (gray)"),
+        (tiff(LEVELS, 1, 8, tags={259: (3, 50001)}), "a TIFF of 1 sample of 8 bits (gray, WebP)"),
+        (tiff(LEVELS, 1, 8, order=">", big=True), "a TIFF of 1 sample of 8 bits (gray) in a big-endian BigTIFF"),
+        (tiff(np.rint(RAMP * 1023), 1, 10), "a TIFF of 1 sample of 10 bits (gray)"),
+    ],
+)
+def test_a_tiff_that_is_not_read_has_its_true_name(data: bytes, name: str) -> None:
+    with pytest.raises(UnreadablePicture) as refused:
+        load(data)
+    assert name in str(refused.value)
+    assert "not a picture" not in str(refused.value)
+
+
+def test_numbers_beyond_the_usual_range_are_told() -> None:
+    told = {
+        (32, 2): ("-2.14748e+09 is black and 2.14748e+09 white", stored(32, 2)),
+        (32, 1): ("0 is black and 4.29497e+09 white", stored(32, 1)),
+        (16, 2): ("-32768 is black and 32767 white", stored(16, 2)),
+        (32, 3): ("-5 is black and 20 white", RAMP * 25 - 5),
+    }
+    for (bits, kind), (words, values) in told.items():
+        picture = load(tiff(values, 1, bits, kind))
+        assert picture.notices == (f"more than 8 bits per sample: reduced to 8, {words}",)
+        assert np.abs(picture.rgb[..., 0] - LEVELS).max() <= 1
+    inverted = load(tiff(RAMP * 25 - 5, 0, 32, 3))
+    assert inverted.notices[0].endswith("20 is black and -5 white")
+
+
+def test_signed_bytes_are_read_as_others_do_and_said() -> None:
+    picture = load(tiff(np.rint(LEVELS) - 128, 1, 8, kind=2))
+    assert picture.notices == ("signed samples are read as unsigned, as other readers do",)
+
+
+def test_a_colour_map_of_8_bits() -> None:
+    """Of 16, by the standard; some writers put 8 there, and all was black."""
+    table = [*range(0, 256), *range(255, -1, -1), *([7] * 256)]
+    for scale in (1, 257):
+        data = tiff(np.rint(LEVELS), 3, 8, tags={320: (3, [value * scale for value in table])})
+        found = load(data).rgb
+        assert np.abs(found[..., 0] - LEVELS).max() <= 1
+        assert np.abs(found[..., 1] - (255 - LEVELS)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({254: (4, 1)}, "its first picture, the only one that is kept, is a reduced one"),
+        ({50706: (1, [1, 4, 0, 0])}, "only the preview of a raw photograph (DNG) is kept"),
+        ({330: (4, 8)}, "not kept: pictures in sub-directories"),
+        ({318: (5, struct.pack("<4I", 3, 10, 3, 10)), 319: (5, bytes(48))}, "not kept: colour space by tags (not ICC)"),
+    ],
+)
+def test_what_of_a_tiff_is_dropped_is_said(tags: dict[int, tuple[int, object]], words: str) -> None:
+    assert words in load(tiff(np.asarray(photograph()), 2, 8, tags=tags)).notices
+
+
+def test_samples_of_no_meaning_are_dropped_with_a_word() -> None:
+    values = np.dstack([np.asarray(photograph()), np.zeros((HEIGHT, WIDTH), int)])
+    picture = load(tiff(values, 2, 8, tags={338: (3, 0)}))
+    assert picture.alpha is None
+    assert picture.notices == ("not kept: samples of no stated meaning",)
+
+
+@pytest.mark.parametrize("packed", [1, 8])
+def test_subsampled_ycbcr_is_read_right(packed: int) -> None:
+    """Without compression Pillow takes it for something else."""
+    half = np.full((HEIGHT // 2, WIDTH // 2, 6), 128)
+    levels = np.rint(LEVELS).astype(int)
+    for i, (y, x) in enumerate(itertools.product(range(2), range(2))):
+        half[..., i] = levels[y::2, x::2]
+    tags: dict[int, tuple[int, object]] = {256: (3, WIDTH), 257: (3, HEIGHT), 258: (3, [8, 8, 8]), 277: (3, 3)}
+    tags |= {278: (3, HEIGHT), 339: (3, [1, 1, 1]), 530: (3, [2, 2])}
+    found = load(tiff(half, 6, 8, packed=packed, tags=tags)).rgb
+    assert np.abs(found - LEVELS[..., None]).max() <= 2
+
+
+# PNG
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_level_is_compared_as_it_is_stored(depth: int) -> None:
+    values = np.rint(RAMP * ((1 << depth) - 1)).astype(int)
+    for level in np.unique(values):
+        picture = load(png(values, 0, depth, [chunk(b"tRNS", struct.pack(">H", level))]))
+        np.testing.assert_array_equal(picture.alpha == 0, values == level)
+
+
+@pytest.mark.parametrize("clear", [(0x00FF,) * 3, (0xFFFF,) * 3, (0x1234, 0x1234, 0x1234), (5, 5, 5)])
+def test_a_transparent_colour_of_16_bits_is_compared_in_full(clear: tuple[int, int, int]) -> None:
+    values = np.zeros((2, 6, 3), int)
+    values[0] = np.array([[0x00FF], [0xFFFF], [0x1234], [0x1200], [5], [0xFF00]])
+    picture = load(png(values, 2, 16, [chunk(b"tRNS", struct.pack(">3H", *clear))]))
+    np.testing.assert_array_equal(picture.alpha == 0, (values == clear).all(2))
+    image = Image.open(io.BytesIO(png(values, 2, 16, [chunk(b"tRNS", struct.pack(">3H", *clear))])))
+    np.testing.assert_array_equal(imageio.load(image).alpha, picture.alpha)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        chunk(b"tEXt", b"a\0b", wrong=True),
+        chunk(b"zTXt", b"a\0\5b"),
+        chunk(b"gAMA", b"\0"),
+        chunk(b"cHRM", bytes(9)),
+        chunk(b"sRGB", b""),
+        chunk(b"pHYs", b"\0"),
+        chunk(b"tIME", bytes(7), wrong=True),
+        chunk(b"eXIf", b"MM\0*", wrong=True),
+        chunk(b"iCCP", b"name\0\7"),
+        chunk(b"tRNS", b"\0"),
+        chunk(b"acTL", b"\0"),
+    ],
+    ids=lambda data: data[4:8].decode(),
+)
+def test_a_damaged_ancillary_chunk_is_passed_over(bad: bytes) -> None:
+    picture = load(formats.png_with(saved(photograph(), "PNG"), bad))
+    np.testing.assert_array_equal(picture.rgb, np.asarray(photograph()))
+    assert picture.notices == (f"not kept: damaged chunk {bad[4:8].decode()!r}",)
+    assert picture.alpha is None
+
+
+def test_a_damaged_animation_leaves_its_first_picture() -> None:
+    animated = saved(photograph(), "PNG", save_all=True, append_images=[photograph().rotate(180)])
+    place = animated.index(b"fcTL")
+    body = bytearray(animated[place + 4 : place + 30])
+    body[3] = 9  # number of its sequence
+    damaged = animated[: place - 4] + chunk(b"fcTL", bytes(body)) + animated[place + 34 :]
+    picture = load(damaged)
+    np.testing.assert_array_equal(picture.rgb, np.asarray(photograph()))
+    assert "its animation is damaged: one picture is kept" in picture.notices
+
+
+# JPEG
+
+
+def _parts(*numbers: int, count: int = 3) -> bytes:
+    parts = formats.icc_segments(SRGB, 3)
+    chosen = [(marker, body[:13] + bytes((count,)) + body[14:]) for marker, body in (parts[n - 1] for n in numbers)]
+    return formats.jpeg_with(saved(photograph(), "JPEG"), *chosen)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (3, 1, 2), (1, 1, 2, 3), (1, 2, 3, 1, 2, 3)])
+def test_a_profile_in_parts_is_put_together(numbers: tuple[int, ...]) -> None:
+    picture = load(_parts(*numbers))
+    assert (picture.icc, picture.notices) == (SRGB, ())
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (2, 3), (1, 1, 2), (1,)])
+def test_a_profile_that_lacks_a_part_is_dropped_with_a_word(numbers: tuple[int, ...]) -> None:
+    picture = load(_parts(*numbers))
+    assert (picture.icc, picture.notices) == (
+        None,
+        (f"ICC profile: {len(set(numbers))} of 3 parts are there: dropped",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("segments", "words"),
+    [
+        ([b"\1\2" + SRGB[:9], b"\1\2" + SRGB[:8], b"\2\2" + SRGB[9:]], "two parts are number 1"),
+        ([b"\1\1"], "is empty"),
+        ([b""], "0 parts"),
+        ([b"\1"], "0 parts"),
+    ],
+)
+def test_segments_that_make_no_profile(segments: list[bytes], words: str) -> None:
+    data = formats.jpeg_with(saved(photograph(), "JPEG"), *((0xE2, b"ICC_PROFILE\0" + part) for part in segments))
+    picture = load(data)
+    assert picture.icc is None
+    assert len(picture.notices) == 1
+    assert words in picture.notices[0]
+
+
+VIDEO = struct.pack(">I", 24) + b"ftypmp42" + bytes(200)
+
+
+@pytest.mark.parametrize(
+    ("behind", "words"),
+    [
+        (VIDEO, "not kept: a video of 212 bytes behind the picture"),
+        (bytes(24) + VIDEO, "not kept: a video of 236 bytes behind the picture"),
+        (b"any other", "not kept: 9 bytes behind the picture"),
+        (b"x", "not kept: 1 byte behind the picture"),
+        (bytes(100), None),
+        (b"\r\n", None),
+    ],
+)
+def test_what_lies_behind_a_jpeg_is_told(behind: bytes, words: str | None) -> None:
+    picture = load(saved(photograph(), "JPEG") + behind)
+    assert picture.notices == ((words,) if words else ())
+
+
+def test_a_second_jpeg_behind_the_first_is_told() -> None:
+    one, progressive = saved(photograph(), "JPEG"), saved(photograph(), "JPEG", progressive=True)
+    for first, second in itertools.product((one, progressive), repeat=2):
+        words = f"not kept: a further picture of {len(second)} bytes behind the picture"
+        assert load(first + second).notices == (words,)
+        assert load(first + second + VIDEO).notices == ("not kept: a video of 212 bytes behind the picture",)
+
+
+def test_the_end_of_a_jpeg_is_not_that_of_its_thumbnail() -> None:
+    thumbnail = saved(photograph().resize((8, 8)), "JPEG")
+    inside = formats.jpeg_with(saved(photograph(), "JPEG"), (0xE1, b"Exif\0\0" + b"II*\0\x08\0\0\0\0\0" + thumbnail))
+    assert jpeg.walk(inside)[0] == len(inside)
+    assert jpeg.walk(inside[:-2])[0] == 0
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 3])
+def test_restarts_do_not_end_a_jpeg(restarts: int) -> None:
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    data = saved(noise, "JPEG", quality=95, restart_marker_blocks=restarts)
+    assert jpeg.walk(data + b"more")[0] == len(data)
+
+
+# XMP
+
+GOOGLE = b"http://ns.google.com/photos/1.0/"
+
+
+@pytest.mark.parametrize(
+    ("claim", "left"),
+    [
+        (
+            b'<a xmlns:GCamera="%scamera/" GCamera:MotionPhoto="1" b="2"/>' % GOOGLE,
+            b'<a xmlns:GCamera="%scamera/" b="2"/>' % GOOGLE,
+        ),
+        (
+            b"<a xmlns:c='%scamera/' c:MicroVideoOffset='12' c:Other='1'/>" % GOOGLE,
+            b"<a xmlns:c='%scamera/' c:Other='1'/>" % GOOGLE,
+        ),
+        (
+            b'<a xmlns:c="%scamera/"><c:MotionPhoto>1</c:MotionPhoto>t</a>' % GOOGLE,
+            b'<a xmlns:c="%scamera/">t</a>' % GOOGLE,
+        ),
+        (
+            b'<a xmlns:C="%scontainer/"><C:Directory><rdf:Seq>\n</rdf:Seq></C:Directory></a>' % GOOGLE,
+            b'<a xmlns:C="%scontainer/"></a>' % GOOGLE,
+        ),
+        (
+            b'<a xmlns:h="http://ns.adobe.com/hdr-gain-map/1.0/" h:Version="1.0" dc:a="1"/>',
+            b'<a xmlns:h="http://ns.adobe.com/hdr-gain-map/1.0/" dc:a="1"/>',
+        ),
+        (
+            b'<a xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="0123"/>',
+            b'<a xmlns:xmpNote="http://ns.adobe.com/xmp/note/"/>',
+        ),
+        (b'<a MotionPhoto="1" GCamera:MotionPhoto="1"/>', None),  # no such name space
+        (XMP, None),
+    ],
+)
+def test_claims_are_taken_back(claim: bytes, left: bytes | None) -> None:
+    assert xmp.without_claims(claim) == (claim if left is None else left)
+
+
+# AVIF
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirror", [None, 0, 1])
+def test_properties_of_an_avif_turn_it(turns: int, mirror: int | None) -> None:
+    """Quarter turns to the left, then top to bottom or left to right; the crop comes before."""
+    plain = saved(photograph(), "AVIF", quality=100, subsampling="4:4:4")
+    more = [formats.clap(12, 8, 4, 6), formats.box(b"irot", bytes((turns,)))]
+    more += [] if mirror is None else [formats.box(b"imir", bytes((mirror,)))]
+    wanted = np.rot90(np.asarray(photograph())[6:14, 4:16].astype(int), turns)
+    wanted = wanted if mirror is None else wanted[::-1] if mirror == 0 else wanted[:, ::-1]
+    found = load(formats.avif_with(plain, *more)).rgb
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).mean() < 3
+
+
+def test_a_crop_beyond_the_picture_is_passed_over_with_a_word() -> None:
+    data = formats.avif_with(saved(photograph(), "AVIF"), formats.clap(WIDTH, HEIGHT, 4, 0))
+    picture = load(data)
+    assert picture.rgb.shape == (HEIGHT, WIDTH, 3)
+    assert picture.notices == ("its crop (clean aperture) lies outside of the picture: passed over",)
+
+
+def test_pixels_that_are_not_square_are_told() -> None:
+    data = formats.avif_with(saved(photograph(), "AVIF"), formats.box(b"pasp", struct.pack(">II", 2, 1)))
+    assert load(data).notices == ("its pixels are not square, but shown so",)
+
+
+@pytest.mark.parametrize("cut", range(0, 300, 7))
+def test_boxes_that_are_cut_or_damaged_are_no_exception(cut: int) -> None:
+    data = saved(photograph(), "AVIF", exif=b"Exif\0\0" + formats.exif())
+    for damaged in (data[:cut], data[:cut] + b"\xff" + data[cut + 1 :], data[:cut] + b"\0" + data[cut + 1 :]):
+        assert isinstance(look.look(io.BytesIO(damaged)), Facts)
+
+
+def test_a_video_in_an_avif_is_told() -> None:
+    data = saved(photograph(), "AVIF") + formats.box(b"mpvd", VIDEO)
+    assert avif.look(io.BytesIO(data)).notices == ("not kept: a video",)
+
+
+# GIF
+
+
+def test_a_gif_is_transparent_around_its_first_frame() -> None:
+    data = bytearray(saved(photograph().convert("P"), "GIF"))
+    data[6:10] = struct.pack("<HH", WIDTH + 10, HEIGHT + 5)
+    frame = data.index(b"\x2c", 13 + (3 << (data[10] & 7) + 1))
+    data[frame + 1 : frame + 5] = struct.pack("<HH", 3, 2)
+    picture = load(bytes(data))
+    assert picture.rgb.shape == (HEIGHT + 5, WIDTH + 10, 3)
+    inside = np.zeros((HEIGHT + 5, WIDTH + 10), bool)
+    inside[2 : 2 + HEIGHT, 3 : 3 + WIDTH] = True
+    np.testing.assert_array_equal(picture.alpha == 255, inside)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"", "an empty file"),
+        (b"\x89GIC\r\n\x1a\n", "a .gic file, which is coded already"),
+        (b"\xff\x0a\x00", "a JPEG XL picture"),
+        (struct.pack(">I4s4s", 24, b"ftyp", b"heic") + bytes(12), "a HEIF picture (HEIC)"),
+        (struct.pack(">I4s4s", 24, b"ftyp", b"isom") + bytes(12), "a video or another file of boxes"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"8BPS\0\1", "a Photoshop file"),
+        (b"P6\n1 1\n255\n", "a PNM picture"),
+        (b"<svg xmlns", "an SVG drawing"),
+        (b"any text", ""),
+    ],
+)
+def test_other_files_have_their_names(head: bytes, name: str) -> None:
+    with pytest.raises(UnreadablePicture) as refused:
+        load(head)
+    known = "not a picture in a format that is read here (JPEG PNG WebP AVIF TIFF BMP GIF)"
+    assert str(refused.value) == known + (f": {name}" if name else "")
+
+
+# Peers
+
+MAGICK, TIFF2RGBA, HEIF = (shutil.which(name) for name in ("convert", "tiff2rgba", "heif-convert"))
+
+
+def seen_by_magick(path: Path) -> np.ndarray:
+    """(H, W, 4) as ImageMagick sees a file."""
+    assert MAGICK is not None
+    size = subprocess.run([MAGICK, path, "-format", "%w %h", "info:"], capture_output=True, check=True).stdout.split()
+    raw = subprocess.run([MAGICK, path, "-depth", "8", "rgba:-"], capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(int(size[1]), int(size[0]), 4)
+
+
+PEERS = {
+    **{f"gray{bits}.tif": tiff(stored(bits, 1), 1, bits) for bits in (1, 2, 4, 8, 12, 16)},
+    "gray16-inverted.tif": tiff(stored(16, 1), 0, 16),
+    "gray16-inverted-big.tif": tiff(stored(16, 1), 0, 16, order=">"),
+    "gray16-signed.tif": tiff(stored(16, 2), 1, 16, 2),
+    "rgb16-apart.tif": tiff(np.asarray(photograph()).astype(int) * 257, 2, 16, apart=True),
+    **{
+        f"clear{depth}.png": png(stored(depth, 1), 0, depth, [chunk(b"tRNS", struct.pack(">H", (1 << depth) - 1))])
+        for depth in (2, 4, 8, 16)
+    },
+    "clear16.png": png(np.full((4, 4, 3), 255), 2, 16, [chunk(b"tRNS", struct.pack(">3H", 255, 255, 255))]),
+    "damaged.png": formats.png_with(saved(photograph(), "PNG"), chunk(b"tEXt", b"a\0b", wrong=True)),
+}
+
+
+@pytest.mark.skipif(MAGICK is None, reason="ImageMagick is not installed")
+@pytest.mark.parametrize("name", PEERS)
+def test_imagemagick_sees_the_same(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(PEERS[name])
+    seen, picture = seen_by_magick(tmp_path / name), load(PEERS[name])
+    assert np.abs(seen[..., :3].astype(int) - picture.rgb).max() <= 1
+    alpha = np.full(seen.shape[:2], 255) if picture.alpha is None else picture.alpha
+    np.testing.assert_array_equal(seen[..., 3], alpha)
+
+
+@pytest.mark.skipif(TIFF2RGBA is None, reason="libtiff's tools are not installed")
+@pytest.mark.parametrize(
+    "name", [name for name in PEERS if name.endswith(".tif") and "12" not in name and "signed" not in name]
+)
+def test_libtiff_sees_the_same(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(PEERS[name])
+    subprocess.run([str(TIFF2RGBA), tmp_path / name, tmp_path / "seen.tif"], check=True, capture_output=True)
+    with Image.open(tmp_path / "seen.tif") as seen:
+        assert np.abs(np.asarray(seen.convert("RGB")).astype(int) - load(PEERS[name]).rgb).max() <= 1
+
+
+@pytest.mark.skipif(HEIF is None, reason="libheif's tools are not installed")
+@pytest.mark.parametrize("turns", range(4))
+def test_libheif_sees_the_same(turns: int, tmp_path: Path) -> None:
+    plain = saved(photograph().resize((64, 48)), "AVIF", quality=100, subsampling="4:4:4")
+    turn = formats.box(b"irot", bytes((turns,)))
+    data = formats.avif_with(plain, formats.clap(32, 24, 8, 4, (64, 48)), turn)
+    (tmp_path / "in.avif").write_bytes(data)
+    subprocess.run([str(HEIF), tmp_path / "in.avif", tmp_path / "seen.png"], check=True, capture_output=True)
+    with Image.open(tmp_path / "seen.png") as seen:
+        found = load(data).rgb
+        assert np.asarray(seen).shape == found.shape
+        assert np.abs(np.asarray(seen).astype(int) - found).mean() < 3
