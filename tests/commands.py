@@ -29,6 +29,10 @@ for line in stdin.splitlines():
     files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     for number, file in zip((1, 2), files):
         os.dup2(file.fileno(), number)
+    try:
+        open("/proc/self/clear_refs", "w").write("5")  # each command has a peak of its own
+    except OSError:
+        pass
     started = time.process_time()
     try:
         main(json.loads(line))

@@ -25,6 +25,7 @@ from gancodec import container, imageio, weights
 from gancodec.codec import decode_bytes
 from gancodec.errors import CorruptFile, GicError
 from gancodec.types import Picture
+from tests import commands
 from tests.fuzz import corrupt, targets
 from tests.fuzz.build import mended, mended_png
 from tests.fuzz.pictures import HEIGHT, WIDTH, sound
@@ -185,6 +186,15 @@ def test_inputs_that_end_the_process_or_do_not_end_are_faults(
     monkeypatch.setattr(sys, "executable", str(stub))
     outcomes = [(number, ended.strip()) for number, ended in corrupt_pictures.supervise(1, range(4))]
     assert outcomes == [(0, "picture"), (1, told), (2, "picture"), (3, told)]
+
+
+def test_the_command_line_is_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = next(data for format, data in sound() if format == "PNG")
+    inputs = [corrupt_pictures.Input(number, "PNG", data) for number, data in enumerate((file, b"junk"))]
+    assert list(corrupt_pictures.commanded(inputs)) == []
+    bad = [commands.Ended(0, "", "", 0, 0, []), commands.Ended(3, "", "one\ntwo", 0, 0, [])]
+    monkeypatch.setattr(commands, "in_one_process", lambda _: bad)
+    assert [number for number, _ in corrupt_pictures.commanded(inputs)] == [0, 1]
 
 
 def test_damage_finds_the_structure_of_files() -> None:
