@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 
 from gancodec.container import Header, spec
@@ -15,6 +16,7 @@ SEGMENT_LIMIT = 65533  # bytes of data in a JPEG segment
 CRC_BYTES = 4
 FIXED_FIELDS = 14  # bytes of the header between its three uvarints and its checksum
 MAX_NUMBER_BYTES = 5
+Fields = dict[int, tuple[int, int | list[int] | bytes]]  # of a TIFF directory: type and values by tag
 
 
 def chunk(kind: int, body: bytes) -> bytes:
@@ -106,27 +108,39 @@ def _riff(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
 
 
-def tiff_with(rgb: tuple[int, int], kind: str, payload: bytes) -> bytes:
+def tiff_with(size: tuple[int, int], kind: str, payload: bytes) -> bytes:
     """An uncompressed black TIFF file of a size, with raw bytes as ICC, EXIF or XMP (EXIF: as its camera directory)."""
-    width, height = rgb
-    tag, type_ = {"icc": (34675, 7), "exif": (34665, 4), "xmp": (700, 1)}[kind]
-    count = 1 if kind == "exif" else len(payload)
-    entries = 10
-    pixels_at = 8 + 2 + 12 * entries + 4 + 6
-    payload_at = pixels_at + 3 * width * height
-    fields = [
-        (256, 3, 1, width),
-        (257, 3, 1, height),
-        (258, 3, 3, pixels_at - 6),
-        (259, 3, 1, 1),
-        (262, 3, 1, 2),
-        (273, 4, 1, pixels_at),
-        (277, 3, 1, 3),
-        (278, 3, 1, height),
-        (279, 4, 1, 3 * width * height),
-        (tag, type_, count, payload_at),
-    ]
-    out = b"II*\0\x08\0\0\0" + entries.to_bytes(2, "little")
-    for number, kind_of, many, value in sorted(fields):
-        out += b"".join(v.to_bytes(n, "little") for v, n in ((number, 2), (kind_of, 2), (many, 4), (value, 4)))
-    return out + bytes(4) + b"\x08\0" * 3 + bytes(3 * width * height) + payload
+    width, height = size
+    black = bytes(3 * width * height)
+    fields: Fields = {256: (3, width), 257: (3, height), 258: (3, [8] * 3), 259: (3, 1), 262: (3, 2), 277: (3, 3)}
+    fields |= {278: (3, height)}
+    if kind == "exif":
+        return tiff(fields | {34665: (4, 8 + len(black))}, [black + payload])
+    return tiff(fields | {{"icc": 34675, "xmp": 700}[kind]: ({"icc": 7, "xmp": 1}[kind], payload)}, [black])
+
+
+def tiff(fields: Fields, parts: list[bytes], order: str = "<", big: bool = False, tiled: bool = False) -> bytes:
+    """A TIFF file: strips or tiles behind its header, then the values of a directory's fields, then the directory."""
+    head, entry, word = ("HHHQ", "HHQ", "Q") if big else ("HI", "HHI", "I")
+    body = bytearray({"<": b"II", ">": b"MM"}[order] + bytes(14 if big else 6))
+    starts = []
+    for part in parts:
+        starts.append(len(body))
+        body += part + bytes(len(part) % 2)
+    offsets, counts = (324, 325) if tiled else (273, 279)
+    listed = fields | {offsets: (4, starts), counts: (4, [len(part) for part in parts])}
+    entries = []
+    for tag, (kind, value) in sorted(listed.items()):
+        numbers = value if isinstance(value, bytes | list) else [value]
+        data = (
+            bytes(numbers)
+            if kind in (1, 7)
+            else struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+        )
+        if len(data) > struct.calcsize(word):
+            place, data = len(body), data + bytes(len(data) % 2)
+            body, data = body + data, struct.pack(order + word, place)
+        entries.append(struct.pack(order + entry, tag, kind, len(numbers)) + data.ljust(struct.calcsize(word), b"\0"))
+    body[2 : struct.calcsize("<" + head) + 2] = struct.pack(order + head, *((43, 8, 0) if big else (42,)), len(body))
+    count = struct.pack(order + ("Q" if big else "H"), len(entries))
+    return bytes(body) + count + b"".join(entries) + bytes(struct.calcsize(word))

@@ -24,7 +24,7 @@ from gancodec import weights
 from gancodec.codec import Box, EncodeOptions, decode_bytes, encode_picture
 from gancodec.errors import GicError, MissingWeights
 from gancodec.types import Picture
-from tests.fuzz.seeds import EXIF, XMP, profile
+from tests.fuzz.pictures import EXIF, XMP, profile
 from tests.fuzz.targets import prepare
 from tests.tiny import picture
 
@@ -117,13 +117,13 @@ DAMAGES: tuple[Damage, ...] = (
 )
 
 
-def corrupted(data: bytes, rng: np.random.Generator) -> bytes:
+def corrupted(data: bytes, rng: np.random.Generator, damages: tuple[Damage, ...] = DAMAGES) -> bytes:
     """Damaged in one way or in several, and different for certain."""
     while True:
         out = bytearray(data)
-        for kind in rng.choice(len(DAMAGES), rng.integers(1, 4)):
+        for kind in rng.choice(len(damages), rng.integers(1, 4)):
             if out:
-                DAMAGES[kind](out, rng)
+                damages[kind](out, rng)
         if out != data:
             return bytes(out)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
 
 from gancodec import container, weights
 from gancodec.codec import Box, EncodeOptions, encode_picture
@@ -21,14 +19,11 @@ from gancodec.models.levels import LEVELS
 from gancodec.types import Geometry, Picture
 from tests.fuzz import targets
 from tests.fuzz.build import chunk, deflated, gic
+from tests.fuzz.pictures import EXIF, XMP, profile, sound
 from tests.tiny import picture
 
 SIDES = ((1, 1), (40, 33), (70, 130), (190, 65))
 KEPT = Path(__file__).parents[1] / "hostile" / "fuzz"  # reproducers of findings, a folder a target
-EXIF = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\x69\x87\x04\0\x01\0\0\0\x26\0\0\0\0\0\0\0" + (
-    b"\x01\0\0\x90\x07\0\x04\0\0\0" + b"0232" + b"\0\0\0\0"
-)
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
 
 def seeds(target: str) -> list[bytes]:
@@ -71,11 +66,6 @@ def _tiled() -> Iterator[bytes]:
         for entropy in ("range", "huffman"):
             options = EncodeOptions(n=2.0, entropy=entropy)
             yield encode_with(codec, Picture(picture(height, width, width)), options).data
-
-
-def profile() -> bytes:
-    """An ICC profile."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def _container() -> Iterator[bytes]:
@@ -122,46 +112,8 @@ def _metadata() -> Iterator[bytes]:
 
 
 def _pictures() -> Iterator[bytes]:
-    rgb = Image.fromarray(picture(12, 17, 5))
-    rgba = rgb.copy()
-    rgba.putalpha(rgb.getchannel("R"))
-    deep = Image.fromarray(np.arange(12 * 17, dtype=np.uint16).reshape(12, 17) * 300)
-    modes = {
-        "RGB": rgb,
-        "RGBA": rgba,
-        "L": rgb.convert("L"),
-        "P": rgb.convert("P"),
-        "1": rgb.convert("1"),
-        "CMYK": rgb.convert("CMYK"),
-        "I;16": deep,
-        "LAB": rgb.convert("LAB"),
-        "F": rgb.convert("F"),
-    }
-    for format in ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "MPO"):
-        for mode, image in modes.items():
-            for options in _options(format, mode):
-                stream = io.BytesIO()
-                try:
-                    image.save(stream, format, **options)
-                except (OSError, ValueError):  # not every format has every mode
-                    continue
-                yield bytes((3 if format == "PNG" else 2,)) + stream.getvalue()
-
-
-def _options(format: str, mode: str) -> Iterator[dict[str, object]]:
-    yield {}
-    extra = {"icc_profile": profile(), "exif": EXIF[6:] if format == "TIFF" else EXIF}
-    if format in ("PNG", "JPEG", "WEBP", "AVIF"):
-        yield extra
-    if format in ("PNG", "WEBP", "GIF", "TIFF"):
-        yield {"save_all": True, "append_images": [Image.new("RGB", (17, 12), "red")]}
-    if format == "JPEG":
-        yield {"progressive": True}
-    if format == "TIFF":
-        named = {"RGB": ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"), "1": ("group4",)}.get(
-            mode, ("tiff_lzw",)
-        )
-        yield from ({"compression": name} for name in named)
+    for format, data in sound():
+        yield bytes((3 if format == "PNG" else 2,)) + data
 
 
 def _split() -> Iterator[bytes]:
