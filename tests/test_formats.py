@@ -8,6 +8,8 @@ import itertools
 import shutil
 import struct
 import subprocess
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -486,3 +488,57 @@ def test_libheif_sees_the_same(turns: int, tmp_path: Path) -> None:
         found = load(data).rgb
         assert np.asarray(seen).shape == found.shape
         assert np.abs(np.asarray(seen).astype(int) - found).mean() < 3
+
+
+# Pixels that are not there
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
+def test_a_png_whose_pixels_end_early_is_refused(mode: str, interlaced: bool) -> None:
+    """Its data is sound: Pillow shows black for what is missing."""
+    image = Image.new(mode, (19, 13))
+    data = saved(image, "PNG")
+    if interlaced:
+        data = _interlaced(image.size, data[24] * {"RGB": 3, "RGBA": 4}.get(mode, 1), data)
+    assert load(data).rgb.shape == (13, 19, 3)
+    taller = data[:20] + struct.pack(">I", 14) + data[24:29]
+    taller = data[:8] + chunk(b"IHDR", taller[16:]) + data[33:]
+    with pytest.raises(UnreadablePicture, match="not all of its 19x14 pixels are there"):
+        load(taller)
+
+
+def _interlaced(size: tuple[int, int], bits: int, data: bytes) -> bytes:
+    """A black PNG of that size, interlaced, with the header and palette of another."""
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    raw = b""
+    for x, y, across, down in passes:
+        columns, rows = -(-(size[0] - x) // across), -(-(size[1] - y) // down)
+        raw += bytes(rows * (1 + -(-columns * bits // 8)))
+    before = data[33 : data.index(b"IDAT") - 4]
+    header = chunk(b"IHDR", data[16:28] + b"\1")
+    return data[:8] + header + before + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF"])
+def test_pixels_without_data_are_refused_at_once(format: str) -> None:
+    data = bytearray(saved(Image.new("L", (64, 64)), format))
+    if format == "PNG":
+        data[8:33] = chunk(b"IHDR", struct.pack(">II", 10000, 10000) + bytes(data[24:29]))
+    elif format == "JPEG":
+        place = data.index(b"\xff\xc0")
+        data[place + 5 : place + 9] = struct.pack(">HH", 10000, 10000)
+    else:
+        data[6:10] = struct.pack("<HH", 16000, 16000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadablePicture, match="not all of its 1[06]000x1[06]000 pixels are there"):
+            load(bytes(data))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_flat_picture_is_not_taken_for_a_bomb() -> None:
+    for format, options in (("PNG", {}), ("JPEG", {"progressive": True}), ("GIF", {}), ("JPEG", {"quality": 1})):
+        assert load(saved(Image.new("L", (2000, 2000), 9), format, **options)).rgb.shape == (2000, 2000, 3)

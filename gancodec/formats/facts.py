@@ -46,6 +46,8 @@ class Facts:
         What is to be shown of the stored pixels.
     clear : tuple of int, or None
         The one colour that is transparent, in samples as they are stored.
+    most_pixels : int or None
+        That a file of its size can hold, where that is known.
     by_libtiff : bool
         Libtiff reads it right, and Pillow's own reader does not.
     sound : BinaryIO or None
@@ -63,6 +65,7 @@ class Facts:
     coding: tuple[int, int] | None = None
     crop: Crop | None = None
     clear: tuple[int, ...] | None = None
+    most_pixels: int | None = None
     by_libtiff: bool = False
     sound: BinaryIO | None = None
 

@@ -7,6 +7,8 @@ from typing import BinaryIO
 from gancodec.formats.facts import Facts, behind_end
 
 PROFILE, XMP = b"ICCRGBG1012", b"XMP DataXMP"
+PIXELS_A_BYTE = 4096 * 8 // 12  # of the longest strings, in codes of 12 bits
+LARGE = 1 << 24  # pixels; smaller screens may be emptier than that
 XMP_TAIL = 257  # bytes behind XMP, which lead every reader of sub-blocks to its end
 
 
@@ -32,7 +34,8 @@ def look(file: BinaryIO) -> Facts:
             _, place = _sub_blocks(data, place + 11 + _table(data[place + 9 : place + 10]))
         else:
             break
-    return Facts("GIF", "a GIF", behind_end(file, end) if end else (), icc=icc, xmp=xmp)
+    most = max(PIXELS_A_BYTE * len(data), LARGE)
+    return Facts("GIF", "a GIF", behind_end(file, end) if end else (), icc=icc, xmp=xmp, most_pixels=most)
 
 
 def _table(flags: bytes) -> int:

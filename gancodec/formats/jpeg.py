@@ -15,6 +15,8 @@ SHORT = re.compile(rb"\xff\xe2\x00(?:\x0eICC_PROFILE\0|\x0fICC_PROFILE\0.)", re.
 APP2, END = 0xE2, 0xD9
 ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
+ARITHMETIC = 0xC8  # markers of frames beyond it are coded so, and may take less than a bit a block
+PIXELS_A_BYTE = 8 * 64  # of blocks of 8x8 that take a bit each
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in coded data: neither a stuffed byte nor a restart
 NAMES = {1: "gray", 3: "colour", 4: "CMYK"}
@@ -36,7 +38,8 @@ def look(file: BinaryIO) -> Facts:
     rest = _behind(data, end, any(part.startswith(PICTURES) for part in segments)) if end else None
     notices = tuple(text for text in (wrong, rest) if text)
     sound = io.BytesIO(SHORT.sub(b"", data)) if short else None
-    return Facts("JPEG", name, notices, Samples(bits), icc=icc or b"", sound=sound)
+    most = None if frame and frame[0] > ARITHMETIC else PIXELS_A_BYTE * len(data)
+    return Facts("JPEG", name, notices, Samples(bits), icc=icc or b"", most_pixels=most, sound=sound)
 
 
 def walk(data: bytes, place: int = 0) -> tuple[int, bytes, list[bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -13,6 +14,10 @@ from gancodec.formats.facts import Facts, Samples, behind_end
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE = 0, 2, 3  # colour types
 NAMES = {GRAY: "gray", RGB: "RGB", PALETTE: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
+SAMPLES = {GRAY: 1, RGB: 3, PALETTE: 1, 4: 2, 6: 4}
+# Column and row of the first pixel, and the steps between, of each pass of an interlaced picture.
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+INFLATED = 1 << 20  # bytes at a time
 ANCILLARY = 0x20  # bit of a type's first byte
 LEAST_BYTES = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26}  # shorter ones are damaged
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
@@ -70,6 +75,34 @@ def look(file: BinaryIO) -> Facts:
         clear=_clear(file, kept, depth, colour),
         sound=without(file, damaged) if damaged else None,
     )
+
+
+def pixels_are_missing(file: BinaryIO) -> bool:
+    """Do the pixels end, soundly, before all are there? Pillow then shows black; the file stays where it stands."""
+    place = file.tell()
+    found = list(chunks(file))
+    header = _data(file, found[0]) if found else b""
+    needed = _bytes_of_pixels(header) if len(header) >= 13 else 0
+    inflated, unpacker = 0, zlib.decompressobj()
+    for chunk in found:
+        data = _data(file, chunk) if chunk.kind == b"IDAT" else b""
+        while data and inflated < needed and not unpacker.eof:
+            try:
+                inflated += len(unpacker.decompress(data, INFLATED))
+            except zlib.error:  # which Pillow will tell of
+                needed = 0
+            data = unpacker.unconsumed_tail
+    file.seek(place)
+    return inflated < needed and unpacker.eof
+
+
+def _bytes_of_pixels(header: bytes) -> int:
+    """Inflated bytes of all rows, each with that of its filter."""
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", header[:13])
+    bits = depth * SAMPLES.get(colour, 1)
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes)
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
 
 
 def without(file: BinaryIO, dropped: list[Chunk]) -> BinaryIO:

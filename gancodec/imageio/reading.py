@@ -105,6 +105,10 @@ def _from_file(file: BinaryIO, max_pixels: int) -> Picture:
 
 def _decoded(file: BinaryIO, facts: Facts, max_pixels: int) -> Picture:
     with _pillow_limit(max_pixels), _by_libtiff(facts), Image.open(file, formats=(facts.format,)) as image:
+        pixels = image.width * image.height
+        beyond = facts.most_pixels is not None and pixels > facts.most_pixels
+        if pixels <= max_pixels and (beyond or (facts.format == "PNG" and png.pixels_are_missing(file))):
+            raise UnreadablePicture(f"{facts.name}: not all of its {image.width}x{image.height} pixels are there")
         return from_image(image, max_pixels, facts)
 
 
