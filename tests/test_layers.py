@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "gancodec"
 LAYERS = [
     {"_version", "errors", "types", "atomic", "colour", "exif", "workers", "features"},
     {"container", "entropy", "weights", "tiling", "imageio", "saliency", "messages", "metrics"},
-    {"options"},
+    {"options", "sources"},
     {"models"},
     {"codec"},
     {"", "train", "evaluate", "batch", "pillow_plugin", "sizes"},

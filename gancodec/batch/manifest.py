@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, BinaryIO, NamedTuple
 
-from gancodec.batch.files import Job, Saving, read_source
+from gancodec.batch.files import Job, Saving
 from gancodec.batch.job import Record
 from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
 from gancodec.options import DecodeOptions, EncodeOptions
+from gancodec.sources import read_source
 
 KEPT_OUT = ("device", "max_pixels", "strict")  # options that decide whether there is an output, not which
 
@@ -37,9 +39,9 @@ class Manifest(AbstractContextManager["Manifest"]):
             self._file: BinaryIO = open(path, "a+b", buffering=0)
         except OSError as error:
             raise GicError(f"manifest {path} cannot be written: {error.strerror or error}") from error
-        if not self._file.seekable():
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode) and os.path.realpath(path) != os.devnull:
             self._file.close()
-            raise UsageError(f"manifest {path}: a pipe or a terminal keeps nothing, name a file")
+            raise UsageError(f"manifest {path}: a pipe or a device keeps nothing, name a file")
         size = self._file.seek(0, os.SEEK_END)
         first, last = self._byte(0), self._byte(max(size - 1, 0))
         if first not in (b"", b"{"):
