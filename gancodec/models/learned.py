@@ -71,7 +71,7 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
         self, rgb: NDArray[np.uint8], guidance: Guidance, options: EncodeOptions, progress: Progress | None = None
     ) -> LearnedDraft[A, W, S]:
         geometry = Geometry(width=rgb.shape[1], height=rgb.shape[0])
-        return LearnedDraft(self, self.analyse(rgb, guidance, progress), geometry, options)
+        return LearnedDraft(self, self.analyse(rgb, guidance, progress), geometry, options, progress)
 
     def decode(self, parsed: Container, view: View, realism: float, progress: Progress | None = None) -> Decoded:
         reader = tiled.Reader(self, parsed)
@@ -111,8 +111,16 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
 class LearnedDraft(Draft, Generic[A, W, S]):
     """An analysed picture, whose knob is n."""
 
-    def __init__(self, codec: LearnedCodec[A, W, S], analysis: A, geometry: Geometry, options: EncodeOptions) -> None:
+    def __init__(
+        self,
+        codec: LearnedCodec[A, W, S],
+        analysis: A,
+        geometry: Geometry,
+        options: EncodeOptions,
+        progress: Progress | None = None,
+    ) -> None:
         self.codec, self.analysis, self.geometry, self.options = codec, analysis, geometry, options
+        self.progress = progress
 
     @property
     def header(self) -> Header:
@@ -144,6 +152,6 @@ class LearnedDraft(Draft, Generic[A, W, S]):
     def at(self, knob: float, trim: int = 0) -> Coded:
         """The picture at n, in tiles where it is large."""
         coder, levels = self.options.entropy, self.codec.levels_at(self.analysis, knob)
-        streams = tiled.encode(self.codec, self.analysis, self.geometry, levels, coder, trim)
+        streams = tiled.encode(self.codec, self.analysis, self.geometry, levels, coder, trim, self.progress)
         header = replace(self.header, n=round(knob * 1000), level_shift=levels.shift)
         return Coded(header, streams, self.codec.tile_side(self.geometry), knob)
