@@ -832,6 +832,25 @@ def test_names_are_told_in_one_line_that_can_be_printed(
     assert "\U0001f697" not in told, "no emoji for :car:"
 
 
+def test_tracebacks_have_no_control_sequences(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_codec.error = GicError("\x1b[31mred")
+    told = [run("encode", photo, "-vv").err]
+
+    def fail(*_: object) -> None:
+        raise ValueError("\x1b[31mred")
+
+    monkeypatch.setattr("gancodec.cli.encode.Saving", fail)  # outside of all inputs
+    ran = run("encode", photo, "-vv")
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1].startswith("gancodec: unexpected ValueError: \\x1b[31mred")
+    told.append(ran.err)
+    for text in told:
+        assert "Traceback" in text
+        assert "\x1b" not in text
+
+
 def test_markdown_is_shown_as_it_is() -> None:
     text = markdown("a|b <img> [x](y) *b* `c` _d_ #12 @all https://x www.x &lt; ~~s~~ $m$ \\ ![i] \x1b\n")
     assert not re.search(r"[<>\[\]*`_~$@!\n\x1b]|&(?!#\d+;)|#(?!\d+;)|(?<!\\)\||://|www\.", text)

@@ -121,6 +121,7 @@ def test_progress_is_told(source: Picture, monkeypatch: pytest.MonkeyPatch) -> N
     coded = encode_picture(source, EncodeOptions(n=1.0), progress=lambda *at: seen.append(at))
     assert seen[:4] == [(12, 100), (25, 100), (37, 100), (50, 100)]
     assert seen == sorted(seen)
+    assert any(50 < done < 100 for done, _ in seen), "the tiles that are coded"
     assert seen[-1] == (100, 100)
     for bpp in (0.5, 1.0):
         seen.clear()

@@ -151,9 +151,9 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
                 left = left[sys.stdout.buffer.write(left) or 0 :]
             sys.stdout.buffer.flush()
         return
-    times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None
     target = Path(job.target)
     try:
+        times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(target, data, times, new=not saving.overwrite)
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -39,9 +38,9 @@ class Manifest(AbstractContextManager["Manifest"]):
             self._file: BinaryIO = open(path, "a+b", buffering=0)
         except OSError as error:
             raise GicError(f"manifest {path} cannot be written: {error.strerror or error}") from error
-        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode) and os.path.realpath(path) != os.devnull:
+        if not self._file.seekable():
             self._file.close()
-            raise UsageError(f"manifest {path}: a pipe or a device keeps nothing, name a file")
+            raise UsageError(f"manifest {path}: a pipe or a terminal keeps nothing, name a file")
         size = self._file.seek(0, os.SEEK_END)
         first, last = self._byte(0), self._byte(max(size - 1, 0))
         if first not in (b"", b"{"):
