@@ -4,6 +4,7 @@ standard output that may be full or closed."""
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,23 @@ from contextlib import contextmanager
 from gancodec.errors import GicError
 
 FAILED = 1  # exit code of what has none of its own
+ACTED_ON = re.compile(r"""[\\`*_{}\[\]<>#!|~&@$"']|:(?=\S)|(?<=www)\.""")  # by Markdown, HTML or GitHub
+ENTITIES = {"|": r"\|", "@": "&#64;&#8203;", "#": "&#35;&#8203;"}  # where the number of the character is not enough
 
 
 def printable(text: str) -> str:
     """The text with escapes for what is not: names of files may hold line breaks and terminals' control sequences."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def lines(text: str) -> str:
+    """`printable` of each of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def markdown(text: str) -> str:
+    """The text on one line, written so that Markdown and its tables show it as it is and link no @name or #number."""
+    return ACTED_ON.sub(lambda m: ENTITIES.get(m[0], f"&#{ord(m[0])};"), printable(text))
 
 
 def describe(error: BaseException) -> tuple[str, int]:

@@ -165,7 +165,7 @@ def dump(model: ModelInfo, files: Mapping[str, Entry]) -> bytes:
         "entropy_hash": model.entropy_hash.hex(),
         "files": {name: files[name].record for name in sorted(files)},
     }
-    return (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace")
 
 
 def parse(data: bytes) -> Baseline:

@@ -84,8 +84,24 @@ def cover(height: int, width: int, side: int, halo: int, part: Area | None = Non
             yield Tile(outer, inner)
 
 
-# Told how many tiles are done, and of how many.
+# Told how much is done, and of how much (tiles, or percent); that is 0 where it is not known yet.
 Progress = Callable[[int, int], None]
+
+
+class Stages:
+    """Progress through about `count` stages of equal weight, in percent, from that of the stage at hand."""
+
+    def __init__(self, told: Progress | None, count: int) -> None:
+        self._told, self._count, self._ended = told, count, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._told is not None:
+            self._told(min(int(100 * (self._ended + done / total) / self._count), 100), 100)
+
+    def end(self) -> None:
+        """The stage at hand is done."""
+        self(1, 1)
+        self._ended += 1
 
 
 class View(NamedTuple):

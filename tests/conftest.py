@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -86,6 +87,18 @@ def coded(tmp_path: Path) -> Path:
     path = tmp_path / "coded.gic"
     path.write_bytes(make_gic())
     return path
+
+
+def closed_folder(monkeypatch: pytest.MonkeyPatch, name: str, number: int = 13) -> None:
+    """Let no folder of this name be listed, not by root either."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if os.path.basename(path) == name:
+            raise OSError(number, os.strerror(number), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
 
 
 class FakeCodec:

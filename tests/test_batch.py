@@ -340,10 +340,7 @@ def test_encode_keeps_a_manifest(run: Run, pictures: Path, tmp_path: Path, fake_
         "file", "output", "sha256", "source_bytes", "bytes", "width", "height", "bpp", "n", "seconds", "version",
         "model", "settings",
     }  # fmt: skip
-    table = [line.split() for line in ran.err.splitlines()]
-    header = next(i for i, words in enumerate(table) if words[:1] == ["done"])
-    assert table[header][:3] == ["done", "skipped", "failed"]
-    assert table[header + 2][:3] == ["5", "0", "1"]
+    assert ran.err.splitlines()[-2].startswith("5 done, 0 skipped, 1 failed, ")
     quiet = run("encode", pictures, "-d", tmp_path / "out", "-f", "-q")
     assert "skipped" not in quiet.err
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -22,15 +23,18 @@ import typer
 from PIL import Image
 
 import gancodec
-from gancodec import container, weights
+from gancodec import container, tiling, weights
+from gancodec.batch import job
 from gancodec.batch.files import read_gic
 from gancodec.cli import options
 from gancodec.cli.app import app
+from gancodec.cli.report import Report
 from gancodec.codec import Box, api
 from gancodec.codec.options import ENTROPY_CODERS, PROFILES
 from gancodec.errors import CorruptFile, GicError, MissingWeights
+from gancodec.messages import markdown
 from gancodec.types import Picture
-from tests.conftest import FakeCodec, Run, make_gic, needs_weights
+from tests.conftest import FakeCodec, Run, closed_folder, make_gic, needs_weights
 
 WRITING = {
     "--output/-o", "--dir/-d", "--model", "--device", "--threads", "--max-pixels", "--overwrite/-f", "--skip-existing",
@@ -411,9 +415,63 @@ def test_a_failed_write_leaves_nothing(
     assert sorted(path.name for path in photo.parent.iterdir()) == ["photo.png"]
 
 
-def test_devices_are_written_not_replaced(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+def test_devices_are_written_not_replaced(run: Run, photo: Path, coded: Path, fake_codec: FakeCodec) -> None:
     assert run("encode", photo, "-o", "/dev/null").code == 0
+    assert run("decode", coded, "-o", "/dev/null").code == 0
     assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="open files have no names here")
+@pytest.mark.parametrize(("flags", "kept"), [(os.O_TRUNC, b""), (os.O_APPEND, b"old")])
+def test_open_files_are_written_into(run: Run, photo: Path, fake_codec: FakeCodec, flags: int, kept: bytes) -> None:
+    target = photo.with_name("target")
+    target.write_bytes(b"old")
+    before = target.stat().st_ino
+    link = photo.with_name("link")
+    number = os.open(target, os.O_WRONLY | flags)
+    link.symlink_to(f"/dev/fd/{number}")
+    assert run("encode", photo, "-o", f"/dev/fd/{number}").code == 0
+    assert run("encode", photo, "-o", link, "--skip-existing").code == 0
+    os.close(number)
+    assert target.read_bytes() == kept + 2 * make_gic(n=0)
+    assert target.stat().st_ino == before
+    ran = run("encode", photo, "-o", f"/dev/fd/{number}")
+    assert (ran.code, ran.err) == (1, f"gancodec: {photo}: /dev/fd/{number} cannot be written: Bad file descriptor\n")
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="open files have no names here")
+def test_pipes_of_the_shell_are_written_into(run: Run, photo: Path, coded: Path, fake_codec: FakeCodec) -> None:
+    for command, start in (("encode", b"\x89GIC"), ("decode", b"\x89PNG")):
+        ours, theirs = os.pipe()
+        assert run(command, photo if command == "encode" else coded, "-o", f"/dev/fd/{theirs}").code == 0
+        os.close(theirs)
+        with open(ours, "rb") as stream:
+            assert stream.read().startswith(start)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="no /dev/stdout here")
+def test_standard_output_by_its_name(photo: Path) -> None:
+    line = [sys.executable, "-m", "gancodec", "encode", photo, "--profile", "split", "--roi-box", "0,0,9,9", "-q", "-o"]
+    piped = subprocess.run([*line, "/dev/stdout"], capture_output=True, timeout=60, check=True).stdout
+    assert piped.startswith(b"\x89GIC")
+    target = photo.with_name("new.gic")
+    with open(target, "wb") as stdout:
+        assert subprocess.run([*line, "/dev/stdout"], stdout=stdout, timeout=60, check=False).returncode == 0
+    assert target.read_bytes() == piped
+
+
+def test_links_are_written_through(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    for name, leads_to in (("dangling", "new.gic"), ("loop", "loop"), ("lost", "no/where")):
+        photo.with_name(name).symlink_to(leads_to)
+    assert run("encode", photo, "-o", photo.with_name("dangling")).code == 0
+    assert photo.with_name("new.gic").read_bytes() == make_gic(n=0)
+    for name in ("loop", "lost"):
+        for more in ([], ["-f"]):
+            ran = run("encode", photo, "-o", photo.with_name(name), *more)
+            assert (ran.code, ran.err.count("\n")) == (1, 1)
+            assert "cannot be written" in ran.err
+    assert all(photo.with_name(name).is_symlink() for name in ("dangling", "loop", "lost"))
+    assert leftovers(photo.parent) == []
 
 
 def test_preserve_times(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
@@ -429,6 +487,127 @@ def test_permissions_follow_the_umask(run: Run, photo: Path, fake_codec: FakeCod
     finally:
         os.umask(old)
     assert photo.with_suffix(".gic").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o664, 0o640])
+def test_the_mode_of_a_replaced_file_stays(
+    run: Run, photo: Path, fake_codec: FakeCodec, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, seen, fsync = photo.with_suffix(".gic"), [], os.fsync
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    other = photo.with_name("other.gic")
+    other.hardlink_to(target)
+
+    def look(handle: int, *owner: int) -> None:
+        seen.append(os.fstat(handle).st_mode & 0o777)
+
+    monkeypatch.setattr(os, "fchown", look)  # all is written, nothing is given yet
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append(os.fstat(handle).st_mode & 0o777) or fsync(handle))
+    assert run("encode", photo, "-f").code == 0
+    assert seen == [mode & 0o600, mode & 0o600, mode]
+    assert target.stat().st_mode & 0o777 == mode
+    assert (target.read_bytes(), other.read_bytes()) == (make_gic(n=0), b"old")
+
+
+@pytest.mark.parametrize(("mode", "kept"), [(0o660, 0o600), (0o664, 0o644), (0o600, 0o600)])
+def test_another_group_reads_no_more_than_everybody(
+    run: Run, photo: Path, fake_codec: FakeCodec, mode: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    target = photo.with_suffix(".gic")
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    monkeypatch.setattr(os, "fchown", refuse)
+    assert run("encode", photo, "-f").code == 0
+    assert target.stat().st_mode & 0o777 == kept
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="no attributes of files here")
+def test_attributes_of_a_replaced_file_stay(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
+    target = photo.with_suffix(".gic")
+    target.write_bytes(b"old")
+    try:
+        os.setxattr(target, "user.origin", b"here")
+    except OSError:
+        pytest.skip("the file system has no attributes")
+    assert run("encode", photo, "-f").code == 0
+    assert os.getxattr(target, "user.origin") == b"here"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_writers_of_one_name_one_succeeds(
+    run: Run, photo: Path, fake_codec: FakeCodec, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one comes between the look at the name and its taking; file systems need not have hard links."""
+    target, fsync = photo.with_suffix(".gic"), os.fsync
+
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    def other(handle: int) -> None:
+        fsync(handle)
+        target.write_bytes(b"theirs")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    assert run("encode", photo).code == 0
+    assert target.read_bytes() == make_gic(n=0)
+    target.unlink()
+    monkeypatch.setattr(os, "fsync", other)
+    ran = run("encode", photo)
+    assert (ran.code, ran.err.count("\n")) == (6, 1)
+    assert target.read_bytes() == b"theirs"
+    assert run("encode", photo, "-f").code == 0
+    assert target.read_bytes() == make_gic(n=0)
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["photo.gic", "photo.png"]
+
+
+def test_a_name_that_cannot_be_taken_is_left_free(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    assert run("encode", photo).code == 1
+    assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "batch", "info", "verify", "saliency"])
+@pytest.mark.parametrize("number", [13, 2, 5])
+def test_folders_that_cannot_be_read_are_failures(
+    run: Run,
+    photo: Path,
+    coded: Path,
+    fake_codec: FakeCodec,
+    command: str,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if command == "saliency":
+        pytest.importorskip("cv2")
+    monkeypatch.setattr(api, "verify_parsed", lambda *_: None)
+    closed_folder(monkeypatch, "closed", number)
+    folder, closed = photo.parent, photo.parent / "closed"
+    closed.mkdir()
+    more = [] if command in ("info", "verify") else ["-d", folder / "out"]
+    more += ["--jobs", "1"] if command == "batch" else []
+    ran = run(command, folder, *more, "--json")
+    assert ran.code == 1
+    assert ran.err.count(f"gancodec: {closed}: folder cannot be read: {os.strerror(number)}\n") == 1
+    assert ran.err.splitlines()[-1] == "gancodec: 1 of 2 failed"
+    records = [json.loads(line) for line in ran.out.splitlines()]
+    assert [r["file"] for r in records if "error" in r] == [str(closed)]
+    assert len(records) == 2
+    if command == "batch":
+        lines = (folder / "out" / "manifest.jsonl").read_text().splitlines()
+        assert [json.loads(line)["file"] for line in lines if "error" in line] == [str(closed)]
+    ran = run(command, closed, *more)
+    assert (ran.code, ran.err) == (3, f"gancodec: {closed}: folder cannot be read: {os.strerror(number)}\n")
 
 
 def test_folders_keep_their_tree(run: Run, tmp_path: Path, photo: Path, fake_codec: FakeCodec) -> None:
@@ -447,12 +626,59 @@ def test_an_empty_folder_is_an_error(run: Run, tmp_path: Path) -> None:
 
 
 def test_two_inputs_for_one_output_are_refused(run: Run, photo: Path, fake_codec: FakeCodec) -> None:
-    twin = photo.with_suffix(".jpg")
+    twin = photo.parent / "other" / photo.name
+    twin.parent.mkdir()
     twin.write_bytes(photo.read_bytes())
-    result = run("encode", photo, twin, "--overwrite")
-    assert result.code == 2
+    result = run("encode", photo, twin, "--overwrite", "-d", photo.parent / "out")
+    assert (result.code, result.err.count("\n")) == (2, 1)
     assert "both become" in result.err
     assert fake_codec.encoded == []
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs"),
+    [
+        ("a.jpg a.png b.png", "a.jpg.gic a.png.gic b.gic"),
+        ("a.png a.png.png a.jpg", "a.jpg.gic a.png.gic a.png.png.gic"),
+        ("a.png.jpg a.png a.jpg", "a.jpg.gic a.png.gic a.png.jpg.gic"),
+        ("a.PNG a.png", "a.PNG.gic a.png.gic"),
+        ("x/a.png y/a.jpg", "a.jpg.gic a.png.gic"),
+        ("x/a.png x/a.png x/../x/a.png", "a.gic"),
+    ],
+)
+def test_inputs_of_one_name_keep_their_suffixes(
+    run: Run, photo: Path, fake_codec: FakeCodec, names: str, outputs: str
+) -> None:
+    sources = [photo.parent / "in" / name for name in names.split()]
+    for path in sources:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo.read_bytes())
+    out = photo.parent / "out"
+    for order in (sources, sources[::-1]):
+        ran = run("encode", *order, "-d", out, "-f")
+        assert ran.code == 0
+        assert sorted(path.name for path in out.iterdir()) == outputs.split()
+        assert ran.err.count("would share outputs") == ("a.gic" not in outputs.split())
+    ran = run("encode", *sources, "-d", out, "--skip-existing", "-v")
+    assert (ran.code, ran.err.count(" exists")) == (0, len(outputs.split()))
+
+
+def test_the_names_of_decoded_files(run: Run, coded: Path, fake_codec: FakeCodec) -> None:
+    """a.png.gic was a.png, which is not replaced; a.jpg.gic is not turned into a JPEG file."""
+    folder, data = coded.parent / "in", coded.read_bytes()
+    folder.mkdir()
+    for name in ("a.png.gic", "a.jpg.gic", "b.gic"):
+        (folder / name).write_bytes(data)
+    (folder / "a.png").write_bytes(b"the source")
+    ran = run("decode", folder)
+    assert ran.code == 1
+    assert ran.err.count("a.png exists") == 1
+    assert (folder / "a.png").read_bytes() == b"the source"
+    assert {path.name for path in folder.glob("*.png")} == {"a.png", "a.jpg.png", "b.png"}
+    (folder / "a.gic").write_bytes(data)
+    assert run("decode", folder, "-d", coded.parent / "out").code == 0
+    made = sorted(path.name for path in (coded.parent / "out").iterdir())
+    assert made == ["a.gic.png", "a.jpg.png", "a.png.gic.png", "b.png"]
 
 
 def test_several_inputs_go_on_after_an_error(run: Run, tmp_path: Path, photo: Path, fake_codec: FakeCodec) -> None:
@@ -461,7 +687,8 @@ def test_several_inputs_go_on_after_an_error(run: Run, tmp_path: Path, photo: Pa
     result = run("encode", bad, tmp_path / "missing.png", photo, "--json")
     assert result.code == 1
     assert photo.with_suffix(".gic").exists()
-    assert "gancodec: 2 of 3 failed:" in result.err
+    assert result.err.splitlines()[-1] == "gancodec: 2 of 3 failed"
+    assert result.err.count("bad.png") == result.err.count("missing.png") == 1
     assert [json.loads(line).get("exit_code", 0) for line in result.out.splitlines()] == [3, 3, 0]
     assert "Traceback" not in result.err
 
@@ -578,6 +805,77 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a\nb", "\x1b[31mred", "\u202egpj.exe", "a\u200bb", "tab\there", "\udcff", "\x9b0m", "a\u2028b", ":car:", "[red]"],
+)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_are_told_in_one_line_that_can_be_printed(
+    run: Run, photo: Path, fake_codec: FakeCodec, name: str, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    folder = photo.parent / "in"
+    folder.mkdir()
+    for suffix in (".png", ".bmp", ".avif"):
+        (folder / f"{name}{suffix}").write_bytes(photo.read_bytes() if suffix != ".bmp" else b"")
+    (folder / f"{name}.gic").write_bytes(make_gic())
+    out = [run("encode", folder, "-d", folder / "out", "-vv"), run("encode", folder, "-d", folder / "out", "-v")]
+    out += [run("encode", folder, "-d", folder / "out", "-v", "--skip-existing", "--json")]
+    out += [run("batch", folder, "-d", folder / "out", "-v", "--jobs", "1")]
+    out += [run("info", folder), run("verify", folder), run("decode", folder, "-d", folder / "out" / f"{name}x", "-v")]
+    told = shown.getvalue() + "".join(ran.out.decode() for ran in out)
+    if terminal:  # what the progress bars do
+        told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", told)
+    assert all(line.isprintable() for line in told.split("\n"))
+    assert name.encode("unicode_escape").decode() in told
+    assert "\U0001f697" not in told, "no emoji for :car:"
+
+
+def test_tracebacks_have_no_control_sequences(
+    run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_codec.error = GicError("\x1b[31mred")
+    told = [run("encode", photo, "-vv").err]
+
+    def fail(*_: object) -> None:
+        raise ValueError("\x1b[31mred")
+
+    monkeypatch.setattr("gancodec.cli.encode.Saving", fail)  # outside of all inputs
+    ran = run("encode", photo, "-vv")
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1].startswith("gancodec: unexpected ValueError: \\x1b[31mred")
+    told.append(ran.err)
+    for text in told:
+        assert "Traceback" in text
+        assert "\x1b" not in text
+
+
+def test_markdown_is_shown_as_it_is() -> None:
+    text = markdown("a|b <img> [x](y) *b* `c` _d_ #12 @all https://x www.x &lt; ~~s~~ $m$ \\ ![i] \x1b\n")
+    assert not re.search(r"[<>\[\]*`_~$@!\n\x1b]|&(?!#\d+;)|#(?!\d+;)|(?<!\\)\||://|www\.", text)
+    plain = "photos/a-b.png: larger: size 5.28 % up (+1), x=y"
+    assert markdown(plain) == plain
+
+
+ROWS = [["photos/a.png", "6542", "+0.00 %", "ok"], ["photos/b.png", "5678", "+5.28 %", "larger"]]
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "10", "40", "80", "x"])
+def test_tables_are_whole_at_any_width(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stdout", stream)
+        Report().table(("file", "bytes before", "change", "verdict"), ROWS, (0, 3))
+        text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+        drawn = isinstance(stream, Terminal) and columns in ("80", "x")
+        assert ("┃" in text) == drawn
+        for word in ("bytes before", "change", "verdict", *ROWS[0], *ROWS[1]):
+            assert word in text, (columns, word)
+        if columns == "40" and isinstance(stream, Terminal):
+            assert max(map(len, text.split("\n"))) <= 40
+
+
 def test_progress_only_on_a_terminal(
     run: Run, photo: Path, fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -591,6 +889,40 @@ def test_progress_only_on_a_terminal(
     terminal.truncate(0)
     run(*arguments, "--quiet")
     assert "2/2" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_large_picture_has_a_bar_from_its_start(
+    run: Run, photo: Path, fake_codec: FakeCodec, inputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.progress import Progress
+
+    seen: list[list[tuple[float, float | None]]] = []
+
+    def encode_picture(picture: Picture, options: api.EncodeOptions, *, progress: tiling.Progress) -> api.Encoded:
+        for done in (None, 25, 100):
+            if done is not None:
+                progress(done, 100)
+            seen.append([(task.completed, task.total) for bars in shown for task in bars.tasks])
+        return fake_codec.encode_picture(picture, options)
+
+    shown: list[Progress] = []
+    start = Progress.start
+    monkeypatch.setattr(Progress, "start", lambda bars: shown.append(bars) or start(bars))
+    monkeypatch.setattr(api, "encode_picture", encode_picture)
+    monkeypatch.setattr(job, "LARGE", 40 * 30)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    small = photo.with_name("small.png")
+    Image.new("RGB", (40, 29)).save(small)
+    assert run("encode", *[photo, small][:inputs], "-d", photo.parent / "out").code == 0
+    others = [(0, 2)] if inputs == 2 else []
+    assert seen[:3] == [[*others, (0, None)], [*others, (25, 100)], [*others, (100, 100)]]
+    if inputs == 2:
+        assert seen[3] == [(1, 2)], "a small picture has none until there is something to show"
+    assert len(shown) == 1
+    shown.clear()
+    assert run("encode", photo, "-d", photo.parent / "out", "-f", "--quiet").code == 0
+    assert shown == []
 
 
 # --- info, verify, models

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from PIL import Image
 from gancodec import metrics, weights
 from gancodec.evaluate import codecs, job, run
 from gancodec.evaluate.rows import Log
-from tests.conftest import Ran, Run
+from tests.conftest import Ran, Run, closed_folder
 from tests.tiny import picture
 from tools import publish_results
 
@@ -95,6 +96,25 @@ def test_files_are_real_and_figures_are_theirs(go: Eval, tmp_path: Path) -> None
     page = (out / "report.html").read_text()
     assert page.count("data:image/webp") == 2 + 2 * 2 + 2 * 2, "original, saliency, decoded, levels and bits"
     assert "lpips-alex: left out, no alexnet-owt-7be5be79.pth in the folder of --backbones" in page
+
+
+def test_folders_and_names_that_are_no_plain_ones(go: Eval, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "in", "a|<b>\x1b[31m.png")
+    (tmp_path / "in" / "@b\n|`c`.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "closed").mkdir()
+    closed_folder(monkeypatch, "closed")
+    ran = go(tmp_path / "in", "--codecs", "jpeg", "--bpp", "1", "--show", "1")
+    assert ran.code == 1
+    closed = f"{tmp_path}/in/closed"
+    assert f"gancodec: {closed}: folder cannot be read: Permission denied\n" in ran.err
+    assert "gancodec: @b\\n|`c`: not a picture" in ran.err
+    assert [row["picture"] for row in table(tmp_path / "out") if row["error"]] == ["@b\n|`c`", closed]
+    page, text = ((tmp_path / "out" / name).read_text() for name in ("report.html", "report.md"))
+    assert "\x1b" not in page + text
+    assert "<b>" not in page.partition("<main>")[2].partition('id="samples"')[0]
+    failures = [line for line in text.splitlines() if line.startswith("| &#64;")]
+    assert len(failures) == 1
+    assert not re.search(r"[@`]", failures[0])
 
 
 def test_what_is_done_is_not_done_again(go: Eval, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def test_a_full_disk(photos: Path, whole: dict[str, bytes], tmp_path: Path) -> N
         made = contents(disk)
         assert len(made) + len(failed) == COUNT
         assert 0 < len(made) < COUNT
-        assert lines[len(failed)] == f"gancodec: {len(failed)} of {COUNT} failed:"
+        assert lines[len(failed)] == f"gancodec: {len(failed)} of {COUNT} failed"
         nothing_half(disk, whole)
         assert list(disk.rglob(".gancodec-*")) == []
         one_line(run("encode", photos / "00.png", "-f", "-o", disk / "00.gic", "--profile", "split",

@@ -21,7 +21,7 @@ LAYERS = [
     {"formats"},
     {"colour", "container", "entropy", "weights", "tiling", "saliency", "messages", "metrics"},
     {"imageio"},
-    {"options"},
+    {"options", "sources"},
     {"models"},
     {"codec"},
     {"", "train", "evaluate", "batch", "pillow_plugin", "sizes"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from gancodec.cli import app as app_module
 from gancodec.cli.sizes import COLUMNS, sizes
 from gancodec.errors import CorruptFile, MissingWeights, UnsupportedFile
 from gancodec.sizes import Entry, Settings, Tolerances, compare, parse
-from tests.conftest import Ran, Run, make_gic
+from tests.conftest import Ran, Run, closed_folder, make_gic
 from tests.tiny import picture, tiny_weights
 
 OURS = Path(__file__).parent / "sizes" / "photos.json"
@@ -393,6 +394,41 @@ def test_the_job_summary(go: Run, made: Path, monkeypatch: pytest.MonkeyPatch) -
     assert second.endswith("| ok |")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(made.parent))
     assert "no summary" in go("check", made, NAMES[1]).err
+
+
+def test_names_are_told_in_one_line_that_can_be_printed(go: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a\nb | 1 | ok |.png", "x\x1b[31mred.png", "<img src=x> @all `c`.png", "\udcff\u202e.png"]
+    for name in names:
+        shutil.copy(NAMES[0], place / "photos" / name)
+    told = [go("update", "base.json", "photos"), go("check", "base.json", "photos")]
+    assert [ran.code for ran in told] == [0, 0]
+    shutil.copy(NAMES[1], place / "photos" / names[0])
+    summary = place / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    told.append(go("check", "base.json"))
+    told.append(go("update", "base.json", NAMES[0]))
+    text = "".join(ran.out.decode() + ran.err for ran in told)
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert [line[:2] for line in text.split("\n") if "1 | ok" in line] == ["ph"] * 3 + ["ga", "ph"]
+    lines = summary.read_text(encoding="utf-8").splitlines()
+    assert all(line.isprintable() and line.isascii() for line in lines)
+    rows = [line for line in lines if line.startswith("| ")]
+    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [len(COLUMNS) + 2] * (2 + 6)
+    assert not re.search(r"[<>`@\x1b]", "".join(lines))
+
+
+@pytest.mark.parametrize("command", ["check", "update"])
+def test_folders_that_cannot_be_read_are_failures(
+    go: Run, made: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, before = made.parent / "photos" / "closed", made.read_bytes()
+    closed.mkdir()
+    closed_folder(monkeypatch, "closed")
+    ran = go(command, made, "photos", "--json")
+    assert ran.code == 1
+    assert failures(ran)[0] == "gancodec: photos/closed: folder cannot be read: Permission denied"
+    assert [json.loads(line)["file"] for line in ran.out.splitlines() if b"error" in line] == ["photos/closed"]
+    assert made.read_bytes() == before
 
 
 def test_a_terminal_gets_a_drawn_table(go: Run, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

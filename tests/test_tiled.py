@@ -119,7 +119,16 @@ def test_progress_is_told(source: Picture, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(network, "TILE", 512)
     seen: list[tuple[int, int]] = []
     coded = encode_picture(source, EncodeOptions(n=1.0), progress=lambda *at: seen.append(at))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen[:4] == [(12, 100), (25, 100), (37, 100), (50, 100)]
+    assert seen == sorted(seen)
+    assert any(50 < done < 100 for done, _ in seen), "the tiles that are coded"
+    assert seen[-1] == (100, 100)
+    for bpp in (0.5, 1.0):
+        seen.clear()
+        encode_picture(source, EncodeOptions(bpp=bpp), progress=lambda *at: seen.append(at))
+        assert seen == sorted(seen), "it never goes back, however many probes there are"
+        assert len(set(seen)) > 6
+        assert seen[-1] == (100, 100)
     seen.clear()
     decode_bytes(coded.data, progress=lambda *at: seen.append(at))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]

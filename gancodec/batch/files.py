@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import io
 import os
 import sys
 from contextlib import nullcontext
@@ -14,20 +12,20 @@ from gancodec import atomic, container
 from gancodec.container import spec
 from gancodec.errors import CorruptFile, GicError, OutputExists, UnreadablePicture, UsageError
 from gancodec.messages import printable, writing_standard_output
-
-PIPE = "-"
-READ_BLOCK = 1 << 20  # bytes
+from gancodec.sources import PIPE, READ_BLOCK, reason, standard_input
 
 
 class Job(NamedTuple):
     """One input and where its result goes; either may be ``-``. `target` is empty for commands that only read.
 
     `known` is the SHA-256 that the input had when its output was made; where it still has it, nothing is left to do.
+    `fault` says why a folder, as the input, could not be searched.
     """
 
     source: str
     target: str = ""
     known: str = ""
+    fault: str = ""
 
     @property
     def name(self) -> str:
@@ -54,7 +52,14 @@ class Saving(NamedTuple):
 
     def skips(self, job: Job) -> bool:
         """Is this job done already?"""
-        return self.skip_existing and os.path.isfile(job.target)
+        return self.skip_existing and os.path.isfile(job.target) and not is_stream(job.target)
+
+
+def is_stream(target: str) -> bool:
+    """Is this standard output, an open file by a name such as /dev/stdout, a pipe or a device?"""
+    if target == PIPE or atomic.descriptor(target) is not None:
+        return True
+    return os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target)
 
 
 def check_target(job: Job, overwrite: bool) -> None:
@@ -67,11 +72,12 @@ def check_target(job: Job, overwrite: bool) -> None:
     OutputExists
         If the file exists and `overwrite` is false.
     """
+    number = 1 if job.target == PIPE else atomic.descriptor(job.target)
+    if number == 1 and sys.__stdout__ is None:
+        raise UsageError("standard output is closed")
+    if sys.stdout.isatty() if number == 1 else number is not None and os.isatty(number):
+        raise UsageError("not writing binary data to a terminal: redirect it, or name a file with -o")
     if job.target == PIPE:
-        if sys.__stdout__ is None:
-            raise UsageError("standard output is closed")
-        if sys.stdout.isatty():
-            raise UsageError("not writing binary data to a terminal: redirect it, or name a file with -o")
         return
     target = Path(job.target)
     if target.is_dir():
@@ -80,39 +86,13 @@ def check_target(job: Job, overwrite: bool) -> None:
         return
     if job.source != PIPE and os.path.exists(job.source) and target.samefile(job.source):
         raise UsageError("the output is the input itself; name another with -o")
-    if not overwrite:
-        raise OutputExists(f"{target} exists (-f overwrites, --skip-existing passes over it)")
+    if not overwrite and number is None:
+        raise exists(job)
 
 
-def open_source(source: str) -> BinaryIO:
-    """Open an input for reading; pipes are read to their end first.
-
-    Raises
-    ------
-    UnreadablePicture
-        If there is no such file, or it cannot be read.
-    """
-    try:
-        if source == PIPE:
-            return io.BytesIO(_standard_input().read())
-        handle = open(source, "rb")
-        if handle.seekable():
-            handle.seek(0, os.SEEK_END)  # not every file that says so can
-            handle.seek(0)
-            return handle
-        with handle:  # a named pipe, or a shell's <(...)
-            return io.BytesIO(handle.read())
-    except OSError as error:
-        raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
-
-
-def read_source(source: str) -> bytes:
-    """All bytes of an input; UnreadablePicture where they cannot be had."""
-    with open_source(source) as handle:
-        try:
-            return handle.read()
-        except OSError as error:
-            raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+def exists(job: Job) -> OutputExists:
+    """What to say where the output is there and must not be replaced."""
+    return OutputExists(f"{job.target} exists (-f overwrites, --skip-existing passes over it)")
 
 
 def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> tuple[bytes, container.Start]:
@@ -127,13 +107,13 @@ def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> tuple[bytes, con
         is longer than any with this header.
     """
     try:
-        with nullcontext(_standard_input()) if source == PIPE else open(source, "rb") as handle:
+        with nullcontext(standard_input()) if source == PIPE else open(source, "rb") as handle:
             data = handle.read(container.MOST_HEADER_BYTES)
             start = container.read_header(data)
             container.check_pixels(start[0], max_pixels)
             return data + _rest(handle, container.most_bytes(start[0]) - len(data)), start
     except OSError as error:
-        raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
+        raise UnreadablePicture(f"cannot be read: {reason(error)}") from error
 
 
 def _rest(handle: BinaryIO, most: int) -> bytes:
@@ -153,14 +133,6 @@ def _rest(handle: BinaryIO, most: int) -> bytes:
     return b"".join(blocks)
 
 
-def _standard_input() -> BinaryIO:
-    if sys.stdin is None:
-        raise UnreadablePicture("standard input is closed")
-    if sys.stdin.isatty():
-        raise UsageError("not reading a picture from a terminal: pipe one in, or name a file")
-    return sys.stdin.buffer
-
-
 def write(job: Job, data: bytes, saving: Saving) -> None:
     """Write the result: whole or not at all, or to standard output.
 
@@ -172,23 +144,24 @@ def write(job: Job, data: bytes, saving: Saving) -> None:
     if saving.repeat and _holds(job.target, data):
         return
     check_target(job, saving.overwrite)
-    if job.target == PIPE:
+    if job.target == PIPE or atomic.descriptor(job.target) == 1:
         with writing_standard_output():
             left = memoryview(data)
             while left:  # under PYTHONUNBUFFERED a write to a pipe or a full disk may take a part only
                 left = left[sys.stdout.buffer.write(left) or 0 :]
             sys.stdout.buffer.flush()
         return
-    times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None
-    target = Path(os.path.realpath(job.target))
+    target = Path(job.target)
     try:
+        times = os.stat(job.source) if saving.preserve_times and job.source != PIPE else None
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)  # a device or a pipe such as /dev/null, which a rename would replace
-        else:
-            atomic.replace(target, data, times)
+        atomic.write(target, data, times, new=not saving.overwrite)
     except OSError as error:
-        raise GicError(f"{job.target} cannot be written: {_reason(error)}") from error
+        if isinstance(error, FileExistsError) and os.path.isfile(target):  # another process was faster
+            if saving.repeat and _holds(job.target, data):
+                return
+            raise exists(job) from error
+        raise GicError(f"{job.target} cannot be written: {reason(error)}") from error
 
 
 def _holds(target: str, data: bytes) -> bool:
@@ -197,9 +170,3 @@ def _holds(target: str, data: bytes) -> bool:
         return os.path.getsize(target) == len(data) and Path(target).read_bytes() == data
     except OSError:
         return False
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return "no such file"
-    return error.strerror or str(error)

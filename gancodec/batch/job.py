@@ -23,10 +23,13 @@ from gancodec.batch.files import Job, Saving
 from gancodec.errors import GicError, UnreadablePicture
 from gancodec.messages import describe
 from gancodec.options import DecodeOptions, EncodeOptions
+from gancodec.sources import open_source
 
 if TYPE_CHECKING:
     from gancodec.tiling import Progress
+    from gancodec.types import Geometry
 
+LARGE = 1 << 22  # pixels of a picture that takes so long that progress is shown from its start
 TRIM_FROM = 1 << 25  # bytes that a process has grown by since; after every input it would cost a fifth of the time
 Record = dict[str, Any]
 _trimmed = 0  # what was resident after the last trimming
@@ -74,7 +77,7 @@ def run(job: Job, task: Task, content: bytes | None = None, progress: Progress |
     content : bytes, optional
         The input where it has been read already.
     progress : callable, optional
-        Told of the tiles of a picture that are done.
+        Told of how much of a picture is done.
 
     Returns
     -------
@@ -151,7 +154,7 @@ def load(task: Task) -> None:
 def _opened(job: Job, task: Task) -> tuple[BinaryIO, container.Start | None]:
     """The input, and the header of a .gic file, of which nothing is read where that refuses it."""
     if not isinstance(task.options, DecodeOptions):
-        return files.open_source(job.source), None
+        return open_source(job.source, task.options.max_pixels), None
     data, start = files.read_gic(job.source, task.options.max_pixels)
     return io.BytesIO(data), start
 
@@ -178,6 +181,7 @@ def _encode(
     from gancodec.codec.api import describe_miss, encode_picture
 
     picture = imageio.load(stream, options.max_pixels)
+    _begin(progress, picture.geometry)
     coded = encode_picture(picture, options, progress=progress)
     height, width = picture.rgb.shape[:2]
     told = [*coded.notices] if coded.hit else [*coded.notices, describe_miss(coded, options)]
@@ -197,6 +201,12 @@ def _encode(
     }
 
 
+def _begin(progress: Progress | None, size: Geometry | container.Header) -> None:
+    """Show progress of a large picture before there is any."""
+    if progress is not None and size.width * size.height >= LARGE:
+        progress(0, 0)
+
+
 def _decode(
     stream: BinaryIO, start: container.Start | None, options: DecodeOptions, kind: str, progress: Progress | None
 ) -> tuple[bytes, Record]:
@@ -206,6 +216,7 @@ def _decode(
 
     data = stream.read()
     parsed = container.read(data, options.max_pixels, start)
+    _begin(progress, parsed.header)
     picture, model = decode_parsed(parsed, options, progress)
     target = io.BytesIO()
     notices = imageio.save(picture, target, kind)

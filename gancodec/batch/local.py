@@ -7,10 +7,11 @@ import stat
 from collections.abc import Generator, Iterable
 from functools import partial
 
-from gancodec.batch import files, job
+from gancodec.batch import job
 from gancodec.batch.files import Job
 from gancodec.batch.job import Outcome, Task
 from gancodec.errors import GicError
+from gancodec.sources import read_source
 from gancodec.workers import Pool
 
 HOPELESS = 3  # inputs, per worker, that are given up before any other is finished
@@ -38,7 +39,8 @@ def run(jobs: Iterable[Job], task: Task, workers: int, threads: int, retries: in
     times = f" ({1 + retries} times)" if retries else ""
     lost, proven = 0, False
     with Pool(workers, threads) as pool:
-        for (asked, _), outcome in pool.run(partial(_convert, task), map(_ticket, jobs), retries):
+        tickets = map(partial(_ticket, task.options.max_pixels), jobs)
+        for (asked, _), outcome in pool.run(partial(_convert, task), tickets, retries):
             if isinstance(outcome, Outcome):
                 proven = True
                 yield outcome
@@ -49,7 +51,7 @@ def run(jobs: Iterable[Job], task: Task, workers: int, threads: int, retries: in
                 raise GicError(f"{outcome.reason}, as all before it: workers cannot run here (fewer --jobs?)")
 
 
-def _ticket(asked: Job) -> tuple[Job, bytes | Outcome | None]:
+def _ticket(max_pixels: int, asked: Job) -> tuple[Job, bytes | Outcome | None]:
     """A job with what had to be read here for it, or what came of trying that.
 
     Pipes are read here, as names such as /dev/fd/63 mean something in this process only. Devices, which may have no
@@ -58,7 +60,7 @@ def _ticket(asked: Job) -> tuple[Job, bytes | Outcome | None]:
     if not os.path.exists(asked.source) or not stat.S_ISFIFO(os.stat(asked.source).st_mode):
         return asked, None
     try:
-        return asked, files.read_source(asked.source)
+        return asked, read_source(asked.source, max_pixels)
     except Exception as error:
         return asked, job.failure(asked, error)
 

@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, BinaryIO, NamedTuple
 
-from gancodec.batch.files import Job, Saving, read_source
+from gancodec.batch.files import Job, Saving
 from gancodec.batch.job import Record
 from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
 from gancodec.options import DecodeOptions, EncodeOptions
+from gancodec.sources import read_source
 
 KEPT_OUT = ("device", "max_pixels", "strict")  # options that decide whether there is an output, not which
 

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gancodec.batch import files, job
+from gancodec.batch import job
 from gancodec.batch.files import Job
 from gancodec.batch.job import Outcome, Task
 from gancodec.batch.local import Outcomes
 from gancodec.errors import GicError, optional
+from gancodec.sources import read_source
 from gancodec.workers import THREAD_VARIABLES
 
 TASK = 4  # inputs that a worker is given at a time, and has to do again if it dies
@@ -75,7 +76,7 @@ def _read(row: Row) -> Row:
     try:
         large = os.path.getsize(row["source"]) > LARGEST if os.path.isfile(row["source"]) else False
         if not large:
-            content = files.read_source(row["source"])
+            content = read_source(row["source"])
     except Exception as error:
         outcome = json.dumps(job.failure(Job(row["source"], row["target"]), error))
     return {**row, "content": content, "large": large, "outcome": outcome}

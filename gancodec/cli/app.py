@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,7 +19,7 @@ from typer.main import get_command
 
 from gancodec import __version__
 from gancodec.container import spec
-from gancodec.messages import FAILED, describe, printable, writing_standard_output
+from gancodec.messages import FAILED, describe, lines, printable, writing_standard_output
 
 HELP = """A learned image codec: `gancodec encode photo.png --bpp 0.1` writes photo.gic, `gancodec decode photo.gic`
 writes photo.png.
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     except Exception as error:
         if "-vv" in arguments:
-            raise
+            print(lines(traceback.format_exc().rstrip()), file=sys.stderr)
         text, code = describe(error)
         print(f"gancodec: {text}", file=sys.stderr)
     if code == INTERRUPTED:  # Typer turns Ctrl-C into this code without a word

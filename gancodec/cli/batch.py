@@ -94,7 +94,7 @@ def batch(
         task = Task(options.encode_options(asked), saving)
         suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
     run = convert.Run(report, task, show, log, resume=True)
-    plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder)
+    plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder, report.say)
     raise typer.Exit(run(plan, chosen))
 
 

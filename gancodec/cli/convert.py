@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from gancodec.batch import job, local, manifest
@@ -13,30 +13,29 @@ from gancodec.batch.files import Job, check_target
 from gancodec.batch.job import Outcome, Record, Task
 from gancodec.batch.manifest import Done, Manifest
 from gancodec.cli.report import Report
-from gancodec.errors import UsageError
+from gancodec.errors import UnreadablePicture, UsageError
 from gancodec.workers import cores, share
 
 Engine = Callable[[Iterable[Job], Task, int], local.Outcomes]  # of the jobs to do; the number is of all inputs
 Show = Callable[[Record, Report], None]
-COLUMNS = ("done", "skipped", "failed", "before", "after", "mean bpp", "seconds", "pictures/s")
 
 
 def local_engine(
     todo: Iterable[Job], task: Task, inputs: int, report: Report, jobs: int, threads: int | None, retries: int = 0
 ) -> local.Outcomes:
-    """On this machine: this process, with a progress bar for a single large picture, or worker processes.
+    """On this machine: this process, with a progress bar for each large picture, or worker processes.
 
     `jobs` is the number of workers, 0 for one for each core; `threads` are of each, None for what suits the cores.
     """
     workers = min(jobs or cores(), inputs)
     if workers <= 1:
-        return _here(todo, task, report if inputs == 1 else None)
+        return _here(todo, task, report)
     return local.run(todo, task, workers, threads or share(workers), retries)
 
 
-def _here(todo: Iterable[Job], task: Task, report: Report | None) -> local.Outcomes:
+def _here(todo: Iterable[Job], task: Task, report: Report) -> local.Outcomes:
     for asked in todo:
-        with nullcontext() if report is None else report.tiles() as told:
+        with report.picture() as told:
             outcome = job.run(asked, task, progress=told)
         yield outcome
 
@@ -57,14 +56,14 @@ class Totals:
             self.counts.update(before=record["source_bytes"], after=record["bytes"])
             self.bpp += record["bpp"]
 
-    def row(self) -> tuple[str, ...]:
-        """Cells under `COLUMNS`."""
-        from rich.filesize import decimal
-
+    def __str__(self) -> str:
+        """One line."""
         seconds, done = time.perf_counter() - self.started, self.counts["done"]
-        counts = (str(self.counts[kind]) for kind in ("done", "skipped", "failed"))
-        sizes = (decimal(self.counts[side]) for side in ("before", "after"))
-        return (*counts, *sizes, f"{self.bpp / done:.4f}" if done else "-", f"{seconds:.1f}", f"{done / seconds:.2f}")
+        parts = [f"{self.counts[kind]} {kind}" for kind in ("done", "skipped", "failed")]
+        if done:
+            parts += [f"{self.counts['before']} -> {self.counts['after']} bytes", f"mean {self.bpp / done:.4f} bpp"]
+            parts.append(f"{done / seconds:.2f} pictures/s")
+        return ", ".join([*parts, f"{seconds:.1f} s"])
 
 
 @dataclass
@@ -101,8 +100,8 @@ class Run:
         with ExitStack() as stack:
             try:
                 jobs = plan()
+                log = stack.enter_context(Manifest(self.log)) if self.log else None  # none is read but a sound one
                 earlier = manifest.read(self.log) if self.resume and self.log else {}
-                log = stack.enter_context(Manifest(self.log)) if self.log else None
             except Exception as error:
                 return self.report.fail("", error)
             advance = stack.enter_context(self.report.progress(len(jobs)))
@@ -118,14 +117,16 @@ class Run:
             for outcome in stack.enter_context(closing(outcomes)):
                 tell(outcome)
         if len(jobs) > 1:
-            self.report.table(COLUMNS, [totals.row()])
-        return self.report.finish(jobs)
+            self.report.say(str(totals))
+        return self.report.finish(len(jobs))
 
     def _todo(self, jobs: list[Job], earlier: dict[str, Done], tell: Callable[[Outcome], None]) -> Iterator[Job]:
         """Jobs that are not done and may be done; the others are told here."""
         saving, strict = self.task.saving, getattr(self.task.options, "strict", False)
         for asked in jobs:
             try:
+                if asked.fault:
+                    raise UnreadablePicture(asked.fault)
                 if saving.skips(asked):
                     tell(Outcome({"file": asked.source, "output": asked.target, "skipped": True}))
                     continue

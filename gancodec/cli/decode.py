@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, Saving
+from gancodec.batch.files import Job, Saving, is_stream
 from gancodec.cli import files, options
 from gancodec.errors import UsageError
 from gancodec.options import DecodeOptions
@@ -76,13 +76,13 @@ def decode(
     box = None if region is None else options.parse_region(region)
     task = Task(DecodeOptions(model, device, realism, max_pixels, box, scale), saving, kind)
     run = convert.Run(report, task, show, manifest)
-    plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder)
+    plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder, report.say)
     raise typer.Exit(run(plan, partial(convert.local_engine, report=report, jobs=jobs, threads=threads)))
 
 
 def format_of(output: str | None, asked: options.Format | None) -> str:
     """The format to write: the one asked for, else the output name's, else PNG."""
-    if output is None or output == PIPE:
+    if output is None or is_stream(output):
         return asked or "png"
     suffix = os.path.splitext(output)[1].lower()
     if asked is None:

@@ -46,7 +46,7 @@ def encode(
     options.set_threads(threads)
     task = Task(options.encode_options(asked), saving)
     run = convert.Run(report, task, show, manifest)
-    plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder)
+    plan = partial(files.writing_jobs, inputs, files.PICTURE_SUFFIXES, ".gic", output, folder, report.say)
     raise typer.Exit(run(plan, partial(convert.local_engine, report=report, jobs=jobs, threads=threads)))
 
 

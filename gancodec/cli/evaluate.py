@@ -7,7 +7,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gancodec.evaluate.job import Plan
     from gancodec.evaluate.report.context import Context
     from gancodec.evaluate.run import Outcome
+    from gancodec.tiling import Progress
 
 MOST_BPP = 100.0
 LINE_EVERY = 30  # seconds between lines of progress where standard error is no terminal
@@ -110,7 +111,8 @@ def evaluate(
     paths = list(files.inputs(inputs, files.PICTURE_SUFFIXES))
     with writing(out), Bar(report) as bar:
         outcome = run(plan, paths, jobs, bar)
-        command, heading = shlex.join(["gancodec", *sys.argv[1:]]), title or f"{len(outcome.sources)} pictures"
+        command = printable(shlex.join(["gancodec", *sys.argv[1:]]))
+        heading = printable(title or f"{len(outcome.sources)} pictures")
         overlaid = [curve for curve in published if curve.name in drawn]
         context = derive(outcome, heading, command, published, overlaid, pairs)
         bar.stage("report", show)
@@ -188,7 +190,7 @@ class Bar(ExitStack):
     def __init__(self, report: Report) -> None:
         super().__init__()
         self._report = report
-        self._completed: Callable[[int], None] | None = None
+        self._completed: Progress | None = None
         self._name, self._total, self._done, self._started, self._told = "", 0, 0, 0.0, 0.0
 
     def stage(self, name: str, total: int) -> None:
@@ -204,7 +206,7 @@ class Bar(ExitStack):
         self._done += 1
         now = time.monotonic()
         if self._completed is not None:
-            self._completed(self._done)
+            self._completed(self._done, self._total)
         elif now - self._told >= LINE_EVERY:
             left = (now - self._started) / self._done * (self._total - self._done)
             self._report.say(f"{self._name}: {self._done} of {self._total}, {left / 60:.1f} minutes left")
@@ -223,15 +225,6 @@ def _tell(context: Context, report: Report, *, as_json: bool, quiet: bool) -> No
         return
     if quiet:
         return
-    from rich.console import Console
-    from rich.table import Table
-
     shown = [c for c in summary.columns if c.name in TERMINAL or c.name.startswith("kid256") or c.name == "note"]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in shown:
-        left = column.name in ("codec", "point", "note")
-        table.add_column(column.label, justify="left" if left else "right", no_wrap=column.name != "note")
-    for row in summary.rows:
-        table.add_row(*(text_of(row[c.name], c) for c in shown))
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(table)
+    left = [i for i, column in enumerate(shown) if column.name in ("codec", "point", "note")]
+    report.table([c.label for c in shown], [[text_of(row[c.name], c) for c in shown] for row in summary.rows], left)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, read_source
+from gancodec.batch.files import Job
 from gancodec.cli import files, options
 from gancodec.cli.evaluate import writing
 from gancodec.cli.report import Report
 from gancodec.container import spec
 from gancodec.errors import OutputExists, UsageError
+from gancodec.messages import printable
 from gancodec.options import DecodeOptions, EncodeOptions
+from gancodec.sources import PIPE, read_source
 
 if TYPE_CHECKING:
     from gancodec.evaluate.inspect.look import Look
@@ -73,7 +75,8 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
     from gancodec import imageio
     from gancodec.evaluate.inspect import look
 
-    data = read_source(source)
+    most = encode.max_pixels
+    data = read_source(source, most)
     if data.startswith(spec.MAGIC) or source.lower().endswith(tuple(files.GIC_SUFFIXES)):
         shown = EncodeOptions(
             device=encode.device,
@@ -83,17 +86,17 @@ def _look_at(source: str, original: str | None, encode: EncodeOptions, decode: D
         )
         if encode != shown:
             raise UsageError("a .gic file is encoded already: of the options of `encode` it takes --saliency alone")
-        beside = None if original is None else imageio.load(io.BytesIO(read_source(original)), encode.max_pixels)
+        beside = None if original is None else imageio.load(io.BytesIO(read_source(original, most)), most)
         return look.at_file(data, decode, encode, beside)
     if original is not None:
         raise UsageError("--original is for .gic files")
-    return look.at_picture(imageio.load(io.BytesIO(data), encode.max_pixels), encode, decode)
+    return look.at_picture(imageio.load(io.BytesIO(data), most), encode, decode)
 
 
 def _text(folder: Path, look: Look) -> str:
     facts = look.facts
     quality = f", PSNR {facts['psnr']:.2f} dB, MS-SSIM {facts['ms_ssim']:.4f}" if "psnr" in facts else ""
     return (
-        f"{folder}/inspect.png: {facts['width']}x{facts['height']}, {facts['bytes']} bytes, "
+        f"{printable(str(folder))}/inspect.png: {facts['width']}x{facts['height']}, {facts['bytes']} bytes, "
         f"{facts['bpp']:.4f} bpp{quality}\n{look.summary}"
     )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gancodec.batch.files import PIPE, Saving
+from gancodec.atomic import descriptor
+from gancodec.batch.files import Saving
 from gancodec.cli.report import Report
 from gancodec.codec.options import RATES, check
 from gancodec.container import spec
@@ -21,6 +22,7 @@ from gancodec.container.spec import ENTROPY_CODERS
 from gancodec.errors import UsageError
 from gancodec.models.registry import PROFILES
 from gancodec.options import Box, EncodeOptions, parse_box
+from gancodec.sources import PIPE
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
@@ -290,7 +292,7 @@ def writing_report(
     """The report of a command that writes files; checks the options that exclude each other."""
     if saving.overwrite and saving.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other")
-    if as_json and (output == PIPE or (output is None and PIPE in inputs)):
+    if as_json and (output == PIPE or (PIPE in inputs if output is None else descriptor(output) == 1)):
         raise UsageError("--json and output to standard output exclude each other")
     return Report(quiet=quiet, verbose=verbose, as_json=as_json)
 

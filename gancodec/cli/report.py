@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import textwrap
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gancodec.batch.files import Job
-from gancodec.messages import FAILED, describe, writing_standard_output
+from gancodec.errors import UnreadablePicture
+from gancodec.messages import FAILED, describe, lines, printable, writing_standard_output
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    from gancodec.tiling import Progress
 
 
 class Report:
@@ -34,13 +38,17 @@ class Report:
         self.quiet = quiet
         self.verbose = verbose
         self.as_json = as_json
-        self._failures: list[tuple[str, str, int]] = []
-        self._console: Console | None = None
+        self._codes: list[int] = []  # of the failures
+        self._bars: Bars | None = None
+
+    def tell(self, text: str) -> None:
+        """A line on stderr."""
+        self._print(printable(text))
 
     def say(self, text: str) -> None:
-        """A message on stderr, silenced by ``--quiet``."""
+        """A line on stderr, silenced by ``--quiet``."""
         if not self.quiet:
-            self._print(text)
+            self.tell(text)
 
     def detail(self, text: str) -> None:
         """A message for ``-v``."""
@@ -57,7 +65,7 @@ class Report:
             self.record(record)
         elif not self.quiet:
             with writing_standard_output():
-                print(text)
+                print(lines(text))
 
     def record(self, record: dict[str, Any]) -> None:
         """One line of JSON on stdout, if ``--json`` was given."""
@@ -71,10 +79,10 @@ class Report:
 
     def failed(self, name: str, text: str, code: int, trace: str = "") -> int:
         """`fail` with an error that was described elsewhere; `trace` is for ``-vv``."""
-        self._print(": ".join(part for part in ("gancodec", name, text) if part))
+        self.tell(": ".join(part for part in ("gancodec", name, text) if part))
         if trace and self.verbose >= 2:
-            self._print(trace)
-        self._failures.append((name, text, code))
+            self._print(lines(trace))
+        self._codes.append(code)
         return code
 
     def run(self, plan: Callable[[], Sequence[Job]], work: Callable[[Job], None]) -> int:
@@ -93,10 +101,12 @@ class Report:
             for job in jobs:
                 self._do(job, work)
                 advance()
-        return self.finish(jobs)
+        return self.finish(len(jobs))
 
     def _do(self, job: Job, work: Callable[[Job], None]) -> None:
         try:
+            if job.fault:
+                raise UnreadablePicture(job.fault)
             work(job)
         except BrokenPipeError:  # nobody reads our output any more: no failure of this input
             raise
@@ -105,46 +115,66 @@ class Report:
             text, code = describe(error)
             self.record({"file": job.source, "error": text, "exit_code": code})
 
-    def finish(self, jobs: Sequence[Job]) -> int:
-        """List the failures of several inputs, in the order of the inputs; the exit code."""
-        if not self._failures:
+    def finish(self, inputs: int) -> int:
+        """Say how many of several inputs failed; the exit code."""
+        if not self._codes:
             return 0
-        if len(jobs) == 1:
-            return self._failures[0][2]
-        names = {name for name, _, _ in self._failures}
-        place = {job.name: i for i, job in enumerate(jobs) if job.name in names}
-        self._print(f"gancodec: {len(self._failures)} of {len(jobs)} failed:")
-        for name, text, _ in sorted(self._failures, key=lambda failure: place[failure[0]]):
-            self._print(f"  {name}: {text}")
+        if inputs == 1:
+            return self._codes[0]
+        self._print(f"gancodec: {len(self._codes)} of {inputs} failed")
         return FAILED
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A small table of figures on stderr, silenced by ``--quiet``."""
-        if self.quiet:
+    @writing_standard_output()
+    def table(
+        self,
+        titles: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        left: Collection[int],
+        style: Callable[[str], str] = lambda cell: "",
+    ) -> None:
+        """A table on standard output, its columns `left` of text and the others of figures: drawn on a terminal, where
+        that is too narrow each cell with its heading; elsewhere plain columns, however wide. `style` is of the last
+        cells."""
+        rows = [[printable(cell) for cell in row] for row in rows]
+        if not sys.stdout.isatty():
+            widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+            for row in (titles, *rows):
+                cells = (
+                    cell.ljust(width) if i in left else cell.rjust(width)
+                    for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+                )
+                print("  ".join(cells).rstrip())
             return
-        from rich import box
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
-        drawn = Table(box=box.SIMPLE_HEAD)
-        for title in columns:
-            drawn.add_column(title, justify="right")
+        console, drawn = Console(), Table()
+        for number, title in enumerate(titles):
+            drawn.add_column(title, justify="left" if number in left else "right", no_wrap=True)
         for row in rows:
-            drawn.add_row(*row)
-        Console(stderr=True).print(drawn)
+            drawn.add_row(*map(Text, row[:-1]), Text(row[-1], style(row[-1])))
+        if console.measure(drawn, options=console.options.update(max_width=1 << 16)).maximum <= console.width:
+            console.print(drawn)
+            return
+        for name, *rest in rows:
+            parts = [f"{title}: {cell}" for title, cell in zip(titles[1:], rest, strict=True) if cell]
+            text = ", ".join(part.replace(" ", "\xa0") for part in parts)  # lines end between parts
+            told = textwrap.wrap(text, max(console.width - 2, 1), break_long_words=False, break_on_hyphens=False)
+            print("\n  ".join([name, *told]).replace("\xa0", " "))
 
     @contextmanager
-    def tiles(self) -> Iterator[Callable[[int, int], None]]:
-        """A progress bar of the tiles of one picture, once there are several; call it with those done, and all."""
+    def picture(self) -> Iterator[Progress]:
+        """A progress bar of one large picture, on a terminal; call it as a `Progress`."""
         with ExitStack() as stack:
-            bars: list[Callable[[int], None]] = []
+            bars: list[Callable[[int, int], None]] = []
 
             def told(done: int, total: int) -> None:
-                if self.quiet or total < 2 or not sys.stderr.isatty():
+                if self.quiet or (total == 1 and not bars) or not sys.stderr.isatty():
                     return
                 if not bars:
-                    bars.append(stack.enter_context(self.bar(total)))
-                bars[0](done)
+                    bars.append(stack.enter_context(self.bar(total, "picture")))
+                bars[0](done, total)
 
             yield told
 
@@ -156,26 +186,28 @@ class Report:
             return
         with self.bar(total) as completed:
             count = itertools.count(1)
-            yield lambda: completed(next(count))
+            yield lambda: completed(next(count), total)
 
     @contextmanager
-    def bar(self, total: int, name: str = "") -> Iterator[Callable[[int], None]]:
-        """A progress bar; call what it gives with how many are done. One with a name leaves nothing behind."""
+    def bar(self, total: int, name: str = "") -> Iterator[Progress]:
+        """A progress bar, below others; call what it gives as a `Progress`. One with a name leaves nothing behind."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
 
-        self._console = Console(stderr=True)
-        text = [TextColumn(name)] if name else []
-        columns = (*text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self._console, transient=bool(name)) as bar:
-            task = bar.add_task("", total=total)
-            try:
-                yield lambda done: bar.update(task, completed=done)
-            finally:
-                self._console = None
+        with ExitStack() as stack:
+            if self._bars is None:
+                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+                self._bars = stack.enter_context(Bars(*columns, console=Console(stderr=True), transient=bool(name)))
+                stack.callback(setattr, self, "_bars", None)
+            bars, task = self._bars, self._bars.add_task(name, total=total or None)
+            if name:
+                stack.callback(bars.remove_task, task)
+                stack.callback(bars.refresh)
+            yield lambda done, of: bars.update(task, completed=done, total=of or None)
 
     def _print(self, text: str) -> None:
-        if self._console is None:
+        if self._bars is None:
             print(text, file=sys.stderr)
-        else:  # above the progress bar
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:  # above the progress bars
+            self._bars.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

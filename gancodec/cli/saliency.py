@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, Saving, check_target, open_source, write
+from gancodec.batch.files import Job, Saving, check_target, is_stream, write
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
 from gancodec.codec.options import check
 from gancodec.errors import UsageError
 from gancodec.options import EncodeOptions
+from gancodec.sources import open_source
 
 WRITTEN = (".saliency.png", ".mask.png", ".overlay.png")
 
@@ -49,14 +50,14 @@ def saliency(
     """
     saving = Saving(overwrite, skip_existing)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
-    if output not in (None, PIPE) and not str(output).lower().endswith(".png"):
+    if output is not None and not is_stream(output) and not output.lower().endswith(".png"):
         raise UsageError(f"{output}: maps are written as PNG; name it .png")
     asked = EncodeOptions(saliency=method, saliency_model=model, max_pixels=max_pixels)
     check(asked)
     kind = "overlay" if overlay else "mask" if mask else "saliency"
 
     def plan() -> list[Job]:
-        jobs = files.writing_jobs(inputs, files.PICTURE_SUFFIXES, f".{kind}.png", output, folder)
+        jobs = files.writing_jobs(inputs, files.PICTURE_SUFFIXES, f".{kind}.png", output, folder, report.say)
         # Of a folder, not what an earlier run wrote there.
         return [job for job in jobs if job.source in inputs or not job.source.endswith(WRITTEN)]
 
@@ -80,7 +81,7 @@ def _write_one(job: Job, asked: EncodeOptions, mask: bool, overlay: bool, saving
     from gancodec.saliency import adaptive_mask
     from gancodec.saliency.overlay import laid_over
 
-    with open_source(job.source) as stream:
+    with open_source(job.source, asked.max_pixels) as stream:
         picture = imageio.load(stream, asked.max_pixels)
     started = time.perf_counter()
     values = priority.saliency_of(picture.rgb, asked)

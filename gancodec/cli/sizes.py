@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gancodec.batch.files import PIPE, Job, Saving, read_source, write
+from gancodec.batch.files import Job, Saving, is_stream, write
 from gancodec.cli import files, options
 from gancodec.cli.report import Report
 from gancodec.errors import GicError, UnreadablePicture, UsageError
-from gancodec.messages import FAILED
+from gancodec.messages import FAILED, markdown
 from gancodec.options import EncodeOptions
+from gancodec.sources import PIPE, read_small, read_source
 
 if TYPE_CHECKING:
     from gancodec.sizes import Baseline, Entry, Finding
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SUFFIXES = files.PICTURE_SUFFIXES | files.GIC_SUFFIXES
 SUMMARY = "GITHUB_STEP_SUMMARY"
 COLUMNS = ("file", "bytes before", "now", "change", "PSNR before", "now", "MS-SSIM before", "now", "verdict")
+NO_FILE = "the baseline has to be a file, as its names are relative to its folder"
 LEFT = (0, len(COLUMNS) - 1)  # columns of text; the others hold numbers
 
 sizes = typer.Typer(
@@ -94,19 +95,19 @@ def check(
 
     old = _read(baseline)
     known = _paths(old, baseline)
-    paths = _walk(inputs, baseline, known) if inputs else known
+    paths, faults = _walk(inputs, baseline, known) if inputs else (known, [])
     info = weights.get(old.model).info
     tolerances = Tolerances(size_tolerance, psnr_tolerance, ms_ssim_tolerance)
     findings: list[Finding] = []
 
     def work(job: Job) -> None:
         name = job.source
-        read = partial(read_source, paths[name]) if os.path.exists(paths[name]) else None
+        read = partial(read_source, paths[name], max_pixels) if os.path.exists(paths[name]) else None
         found = examine(name, old.files.get(name), read, old.model, tolerances, max_pixels)
         findings.append(found)
         report.record(found.record)
 
-    code = report.run(lambda: [Job(name) for name in sorted(paths)], work)
+    code = report.run(lambda: [*(Job(name) for name in sorted(paths)), *faults], work)
     failed = _tell(findings, exact, report, baseline)
     if (here := info.entropy_hash.hex()) != old.entropy_hash:
         code = report.fail(baseline, GicError(f"its {old.model} has hash {old.entropy_hash}, the one here {here}"))
@@ -119,10 +120,11 @@ def _tell(findings: Sequence[Finding], exact: bool, report: Report, baseline: st
 
     text, failed = summary(findings, exact)
     if not report.as_json and not report.quiet:
-        _print_table(findings)
+        style = {"ok": "", BETTER: "green"}
+        report.table(COLUMNS, [_row(finding) for finding in findings], LEFT, lambda cell: style.get(cell, "bold red"))
     for finding in findings:
         if finding.failed or (exact and finding.verdict == BETTER):
-            print(f"gancodec: {finding.name}: {finding.verdict}: {finding.why}", file=sys.stderr)
+            report.tell(f"gancodec: {finding.name}: {finding.verdict}: {finding.why}")
         elif finding.verdict == BETTER:
             report.say(f"{finding.name}: {finding.verdict}: {finding.why}")
     report.say(text)
@@ -161,9 +163,12 @@ def update(
     from gancodec import weights
     from gancodec.sizes import Settings, measure
 
+    if is_stream(baseline):
+        raise UsageError(NO_FILE)
     old = _read(baseline) if os.path.lexists(baseline) else None
+    faults: list[Job] = []
     if inputs:
-        paths = _walk(inputs, baseline, {})
+        paths, faults = _walk(inputs, baseline, {})
     elif old is None:
         raise UsageError(f"{baseline} does not exist yet: name the files that it is to hold")
     else:
@@ -172,7 +177,7 @@ def update(
     entries: dict[str, Entry] = {}
 
     def work(job: Job) -> None:
-        content = read_source(paths[job.source])
+        content = read_source(paths[job.source], max_pixels)
         settings = (Settings() if old is None else old.settings_of(job.source)).changed(given)
         entry = entries[job.source] = measure(job.source, content, settings, chosen.name, max_pixels)
         report.say(f"{job.source}: {_figures(entry)}")
@@ -180,7 +185,7 @@ def update(
             report.warn(job.source, "above the size asked for; this is the nearest")
         report.record({"file": job.source, **entry.record})
 
-    code = report.run(lambda: [Job(name) for name in sorted(paths)], work)
+    code = report.run(lambda: [*(Job(name) for name in sorted(paths)), *faults], work)
     if code == 0:  # one failure, and the baseline stays as it is
         _write(baseline, chosen, entries, old, report)
     raise typer.Exit(code)
@@ -217,10 +222,12 @@ def _paths(old: Baseline, baseline: str) -> dict[str, str]:
     return {name: os.path.normpath(os.path.join(root, name)) for name in old.files}
 
 
-def _walk(names: Iterable[str], baseline: str, known: dict[str, str]) -> dict[str, str]:
-    """Files, by name, of the arguments. Of a folder also those that are in the baseline and not there any more."""
+def _walk(names: Iterable[str], baseline: str, known: dict[str, str]) -> tuple[dict[str, str], list[Job]]:
+    """Files, by name, of the arguments, of a folder also those that are in the baseline and not there any more; and the
+    folders that cannot be read."""
     root = os.path.dirname(_place(baseline))
     found: dict[str, str] = {}
+    faults: list[Job] = []
     for argument in names:
         if argument in ("", PIPE):
             raise UsageError("standard input and empty names cannot be in a baseline: name a file")
@@ -230,12 +237,15 @@ def _walk(names: Iterable[str], baseline: str, known: dict[str, str]) -> dict[st
             inside = {name: path for name, path in known.items() if Path(path).is_relative_to(folder)}
             found.update(inside)
         try:
-            for source, _ in files.inputs([argument], SUFFIXES):
-                found[_relative(source, root)] = source
+            for source, _, fault in files.inputs([argument], SUFFIXES):
+                if fault:
+                    faults.append(Job(source, fault=fault))
+                else:
+                    found[_relative(source, root)] = source
         except UnreadablePicture:  # a folder without pictures; where the baseline knows some, they are missing
             if not inside:
                 raise
-    return found
+    return found, faults
 
 
 def _relative(path: str, root: str) -> str:
@@ -250,9 +260,9 @@ def _read(baseline: str) -> Baseline:
     from gancodec.sizes import parse
 
     if baseline in ("", PIPE):
-        raise UsageError("the baseline has to be a file, as its names are relative to its folder")
+        raise UsageError(NO_FILE)
     try:
-        return parse(read_source(baseline))
+        return parse(read_small(baseline))
     except GicError as error:
         raise type(error)(f"{baseline}: {error}") from error
 
@@ -272,29 +282,9 @@ def _row(finding: Finding) -> tuple[str, ...]:
     return (finding.name, *pair("bytes", "d"), change, *quality, finding.verdict)
 
 
-def _print_table(findings: Iterable[Finding]) -> None:
-    """On a terminal a drawn table, elsewhere plain columns of any width."""
-    rows = [_row(finding) for finding in findings]
-    if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-        for row in (COLUMNS, *rows):
-            cells = (
-                f"{cell:{'<' if i in LEFT else '>'}{width}}"
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            print("  ".join(cells).rstrip())
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for number, title in enumerate(COLUMNS):
-        table.add_column(title, justify="left" if number in LEFT else "right", overflow="fold")
-    colours = {"ok": "", "better": "green"}
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1], colours.get(row[-1], "bold red")))
-    Console().print(table)
+def _verdict(finding: Finding) -> str:
+    """With its reason, as Markdown."""
+    return markdown(f"{finding.verdict}: {finding.why}" if finding.why else finding.verdict)
 
 
 def _write_summary(text: str, findings: Sequence[Finding], report: Report) -> None:
@@ -303,8 +293,8 @@ def _write_summary(text: str, findings: Sequence[Finding], report: Report) -> No
     if not target:
         return
     rule = ["---" if i in LEFT else "---:" for i in range(len(COLUMNS))]
-    rows = [COLUMNS, rule, *([*_row(f)[:-1], f"{f.verdict}: {f.why}" if f.why else f.verdict] for f in findings)]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    rows = [COLUMNS, rule, *([*map(markdown, _row(f)[:-1]), _verdict(f)] for f in findings)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
     try:
         with open(target, "a", encoding="utf-8") as handle:
             handle.write("\n".join([f"### File sizes: {text}", "", *lines, "", ""]))

@@ -12,7 +12,7 @@ from gancodec import atomic
 from gancodec.cli import files, options
 from gancodec.cli.evaluate import Bar, numbers, writing
 from gancodec.cli.report import Report
-from gancodec.errors import UsageError
+from gancodec.errors import UnreadablePicture, UsageError
 
 if TYPE_CHECKING:
     from gancodec.evaluate.tunability import Measured
@@ -45,7 +45,11 @@ def tune_curve(
     from gancodec import weights
     from gancodec.evaluate import tunability
 
-    paths = [path for path, _ in files.inputs(inputs, files.PICTURE_SUFFIXES)]
+    paths = []
+    for path, _, fault in files.inputs(inputs, files.PICTURE_SUFFIXES):
+        if fault:
+            raise UnreadablePicture(f"{path}: {fault}")
+        paths.append(path)
     info = weights.find(model)
     with Bar(report) as bar:
         bar.stage("pictures", len(paths))

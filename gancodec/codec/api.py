@@ -20,7 +20,7 @@ from gancodec.models import registry
 from gancodec.models.codec import Allocation, Codec, Coded, Symbols, geometry_of, realism_of
 from gancodec.models.learned import LearnedCodec
 from gancodec.options import Box, DecodeOptions, EncodeOptions, check_box
-from gancodec.tiling import Area, Progress, View
+from gancodec.tiling import Area, Progress, Stages, View
 from gancodec.types import Geometry, Picture
 from gancodec.weights import ModelInfo, Weights, find, get
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gancodec.models.guidance import Guidance
 
 EMPTY: Streams = ((b"",),)
+USUAL_PROBES = 5  # of a search that has one more than most, for progress alone
 REDUCTIONS = (1, 2, 4, 8)  # pixels a side that may become one
 
 
@@ -61,8 +62,8 @@ def encode_picture(
 ) -> Encoded:
     """Encode a picture to the bytes of a .gic file.
 
-    `guidance` are the maps of `options`, where they are known already. `progress` is told of the tiles that the
-    encoder's network has done, which is most of the work.
+    `guidance` are the maps of `options`, where they are known already. `progress` is told of what the encoder's network
+    and each probe have done, in percent.
 
     Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` or `saliency` lack a
     package, UnreadablePicture for a map that cannot be read, and TargetMissed under `strict`.
@@ -84,7 +85,9 @@ def encode_with(
         from gancodec.codec.guidance import guidance_of  # saliency, which decoders do without
 
         guidance = guidance_of(picture.rgb, options)
-    draft = codec.prepare(picture.rgb, guidance, options, progress)
+    stages = Stages(progress, 2 if target is None else 1 + USUAL_PROBES)
+    draft = codec.prepare(picture.rgb, guidance, options, stages)
+    stages.end()
     if target is None:
         coded = draft.plain()
         found = rate.Found(0.0, 0, 1, True)
@@ -95,12 +98,15 @@ def encode_with(
 
         def size_at(knob: float, trim: int = 0) -> int:
             tried[knob, trim] = now = draft.at(knob, trim)
+            stages.end()
             return empty + container.streams_size(now.streams, now.tile_side) - container.streams_size(EMPTY)
 
         start = draft.start(target - empty)
         found = rate.search(size_at, target, start.guess, start.slope, start.bounds, empty, size_at)
         coded = tried[found.n, found.trim]
     data = _file(picture, coded.header, coded.streams, options, coded.tile_side)
+    if progress is not None:
+        progress(100, 100)
     bpp = 8 * len(data) / (picture.geometry.width * picture.geometry.height)
     hit = found.hit or (target is not None and target - rate.WORDS <= found.size <= target)
     model = codec.info.name if codec.info else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gancodec.errors import GicError, UsageError
 from gancodec.models.guidance import Guidance
 from gancodec.options import AnyBox, Box, EncodeOptions
 from gancodec.saliency import protection_map, saliency_map
+from gancodec.sources import open_source
 from gancodec.types import FloatArray
 
 if TYPE_CHECKING:
@@ -86,7 +88,8 @@ def read_map(source: str | PathLike[str] | Image.Image, shape: tuple[int, int], 
         raise UsageError("a map has an empty name")
     name = f"map {source}" if isinstance(source, str) else "a map"
     try:
-        picture = imageio.load(source, max_pixels)
+        with open_source(source, max_pixels) if isinstance(source, str) else nullcontext(source) as opened:
+            picture = imageio.load(opened, max_pixels)
     except GicError as error:
         raise type(error)(f"{name}: {error}") from error
     gray = Image.fromarray(picture.rgb).convert("L")

@@ -58,13 +58,17 @@ class Outcome:
         return [*self.broken, *(row for row in self.rows if row.reached == "error")]
 
 
-def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Source], list[Row]]:
+def sources_of(paths: Sequence[tuple[str, str, str]], plan: Plan) -> tuple[list[Source], list[Row]]:
     """Readable pictures with unique names, and a row for each broken one.
 
-    `paths` are (file, name) pairs; names lose their suffix, and folders in them become part of the name.
+    `paths` are of a file, its name, and what is wrong with it, a folder, or "". Names lose their suffix, and folders in
+    them become part of the name.
     """
     good, broken, taken, seen = [], [], set(), set()
-    for path, relative in paths:
+    for path, relative, fault in paths:
+        if fault:
+            broken.append(Row(key_of(path), path, "", "", 0, "error", error=fault))
+            continue
         place = os.path.realpath(path)
         if place in seen or Path(place).is_relative_to(plan.folder.resolve()):
             continue  # named twice, or a result of an earlier run
@@ -73,6 +77,8 @@ def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Sourc
         name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(paths) + 2))) if n not in taken)
         taken.add(name)
         try:
+            if not os.path.isfile(path) and os.path.exists(path):
+                raise UnreadablePicture("a pipe or a device, which can be read only once")
             imageio.load(path, plan.max_pixels)
             good.append(Source(path, name, hashlib.sha256(Path(path).read_bytes()).hexdigest()))
         except (GicError, OSError) as error:
@@ -80,7 +86,7 @@ def sources_of(paths: Sequence[tuple[str, str]], plan: Plan) -> tuple[list[Sourc
     return good, broken
 
 
-def evaluate(plan: Plan, paths: Sequence[tuple[str, str]], jobs: int, progress: Progress) -> Outcome:
+def evaluate(plan: Plan, paths: Sequence[tuple[str, str, str]], jobs: int, progress: Progress) -> Outcome:
     """Measure all pictures in all codecs; what the folder of results holds already is not done again.
 
     Raises UnreadablePicture where there is nothing to measure, GicError where a worker process dies.

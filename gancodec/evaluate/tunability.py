@@ -12,6 +12,7 @@ from gancodec import container, imageio
 from gancodec.codec import EncodeOptions, encode_picture
 from gancodec.errors import UnreadablePicture
 from gancodec.models.curve import fit
+from gancodec.sources import open_source
 from gancodec.weights import ModelInfo
 
 DEFAULT_NS = tuple(float(n) for n in np.arange(3, -4.01, -0.5))
@@ -67,7 +68,8 @@ def measure(
     rates = np.zeros((len(paths), len(ns), 2))
     for i, path in enumerate(paths):
         try:
-            picture = imageio.load(path)
+            with open_source(path) as stream:
+                picture = imageio.load(stream)
         except UnreadablePicture as error:
             raise UnreadablePicture(f"{path}: {error}") from error
         bare = type(picture)(picture.rgb)  # metadata and alpha belong to the picture, not to the model

@@ -69,14 +69,14 @@ def format_of(head: bytes) -> str:
 def look(file: BinaryIO) -> Facts:
     """Facts of a picture file, which is left where it stood; UnreadablePicture for what cannot be read right.
 
-    A file in no format that is read here has an empty format and, where it is known, a name.
+    A file in no format that is read here has an empty format, and a name that says so.
     """
     place = file.tell()
     try:
         file.seek(0)
         head = file.read(HEAD)
         found = format_of(head)
-        return LOOKS[found](file) if found else Facts(name=_name(head))
+        return LOOKS[found](file) if found else Facts(name=refusal(head))
     except (IndexError, OverflowError, ValueError, struct.error):
         return Facts(found, f"a damaged {found}")
     finally:
@@ -87,6 +87,12 @@ def _brands(head: bytes) -> list[bytes]:
     """Brands of a file of boxes: the major one, and those that it is compatible with."""
     end = min(int.from_bytes(head[:4], "big"), HEAD)
     return [head[8:12], *(head[i : i + 4] for i in range(16, end - 3, 4))]
+
+
+def refusal(head: bytes) -> str:
+    """What to tell of a file that is in no format that is read here, by its first bytes."""
+    name = _name(head)
+    return f"not a picture in a format that is read here ({KNOWN})" + (f": {name}" if name else "")
 
 
 def _name(head: bytes) -> str:

@@ -85,8 +85,7 @@ def _reason(error: Exception) -> str:
 def _from_file(file: BinaryIO, max_pixels: int) -> Picture:
     facts = look.look(file)
     if not facts.format:
-        told = f": {facts.name}" if facts.name else ""
-        raise UnreadablePicture(f"not a picture in a format that is read here ({look.KNOWN}){told}")
+        raise UnreadablePicture(facts.name)
     try:
         return _decoded(facts.sound or file, facts, max_pixels)
     except (UnreadablePicture, Image.DecompressionBombError):

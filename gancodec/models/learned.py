@@ -71,7 +71,8 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
         self, rgb: NDArray[np.uint8], guidance: Guidance, options: EncodeOptions, progress: Progress | None = None
     ) -> LearnedDraft[A, W, S]:
         geometry = Geometry(width=rgb.shape[1], height=rgb.shape[0])
-        return LearnedDraft(self, self.analyse(rgb, guidance, progress), geometry, options, is_gray(rgb))
+        analysis = self.analyse(rgb, guidance, progress)
+        return LearnedDraft(self, analysis, geometry, options, is_gray(rgb), progress)
 
     def decode(self, parsed: Container, view: View, realism: float, progress: Progress | None = None) -> Decoded:
         reader = tiled.Reader(self, parsed)
@@ -119,8 +120,10 @@ class LearnedDraft(Draft, Generic[A, W, S]):
         geometry: Geometry,
         options: EncodeOptions,
         gray: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         self.codec, self.analysis, self.geometry, self.options = codec, analysis, geometry, options
+        self.progress = progress
         most_natural = 0.0 if codec.info.default_realism is None else 1.0
         self.flags = spec.FLAG_SYNTHETIC * codec.synthesises(most_natural) | spec.FLAG_GRAY * gray
 
@@ -153,6 +156,6 @@ class LearnedDraft(Draft, Generic[A, W, S]):
     def at(self, knob: float, trim: int = 0) -> Coded:
         """The picture at n, in tiles where it is large."""
         coder, levels = self.options.entropy, self.codec.levels_at(self.analysis, knob)
-        streams = tiled.encode(self.codec, self.analysis, self.geometry, levels, coder, trim)
+        streams = tiled.encode(self.codec, self.analysis, self.geometry, levels, coder, trim, self.progress)
         header = replace(self.header, n=round(knob * 1000), level_shift=levels.shift)
         return Coded(header, streams, self.codec.tile_side(self.geometry), knob)

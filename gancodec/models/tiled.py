@@ -16,7 +16,7 @@ from gancodec.container import Container, spec
 from gancodec.errors import CorruptFile
 from gancodec.models.codec import geometry_of
 from gancodec.models.stream import A, Frame, Levels, S, StreamCodec, W, coder_name
-from gancodec.tiling import Area, cover
+from gancodec.tiling import Area, Progress, cover
 from gancodec.types import BLOCK, Geometry, Plane, Planes
 
 
@@ -28,13 +28,22 @@ class Place(NamedTuple):
 
 
 def encode(
-    codec: StreamCodec[A, W, S], analysis: A, geometry: Geometry, levels: Levels, coder: str = "range", trim: int = 0
+    codec: StreamCodec[A, W, S],
+    analysis: A,
+    geometry: Geometry,
+    levels: Levels,
+    coder: str = "range",
+    trim: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[tuple[bytes, ...], ...]:
     """Streams of an analysed picture at the levels of the whole, one or one a tile."""
-    streams = []
-    for area in _areas(geometry, codec.tile_side(geometry)):
+    streams: list[tuple[bytes, ...]] = []
+    areas = _areas(geometry, codec.tile_side(geometry))
+    for area in areas:
         wanted = codec.wanted_of(analysis, levels, area, trim)
         streams.append(codec.write(wanted, Frame(area.geometry, coder, levels.shift)))
+        if progress is not None:
+            progress(len(streams), len(areas))
     return tuple(streams)
 
 

@@ -8,9 +8,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gancodec.errors import UsageError
+from gancodec.errors import GicError, UsageError
 from gancodec.evaluate.curves import Curve, curve_of
 from gancodec.evaluate.metrics.quality import decibel
+from gancodec.sources import read_small
 
 NAMES = {"psnr": ("psnr_rgb", "psnr-rgb", "psnr"), "ms-ssim": ("ms_ssim", "ms-ssim-rgb", "ms-ssim", "ms_ssim_rgb")}
 
@@ -25,10 +26,11 @@ def read_anchors(path: Path) -> list[Curve]:
     Raises UsageError where it is neither.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small(str(path)).decode()
         found = _from_json(json.loads(text)) if path.suffix == ".json" else _from_csv(text)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"--anchors {path}: not a file of curves: {error!r}") from error
+    except (GicError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = str(error) if isinstance(error, GicError) else repr(error)
+        raise UsageError(f"--anchors {path}: not a file of curves: {why}") from error
     if not found:
         raise UsageError(f"--anchors {path}: no curve with bpp and PSNR or MS-SSIM in it")
     return found

@@ -21,6 +21,7 @@ from gancodec.evaluate.report.context import Context
 from gancodec.evaluate.report.page import Plot, Rate, Report, Sample, Shown, render
 from gancodec.evaluate.rows import RATE, SETTING, Row, write_csv
 from gancodec.evaluate.table import Table
+from gancodec.messages import printable
 from gancodec.saliency import saliency_map
 from gancodec.types import Pixels
 
@@ -142,7 +143,7 @@ def _sample(context: Context, path: str, name: str) -> Sample:
         for point in points
     )
     saliency = maps.map_panel(saliency_map(rgb, plan.saliency), f"saliency ({plan.saliency})")
-    return Sample(name, width, height, _uri(rgb), _uri(saliency.pixels), rates)
+    return Sample(printable(name), width, height, _uri(rgb), _uri(saliency.pixels), rates)
 
 
 def _shown(context: Context, row: Row, width: int, height: int) -> Shown:

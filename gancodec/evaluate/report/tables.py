@@ -11,6 +11,8 @@ from gancodec.evaluate.metrics.quality import COLUMNS, FACTS
 from gancodec.evaluate.rows import RATE, Row
 from gancodec.evaluate.run import Outcome
 from gancodec.evaluate.table import Column, Table, text_of
+from gancodec.messages import markdown as escaped
+from gancodec.messages import printable
 
 METRICS = {c.name: c for c in (*COLUMNS, *FACTS)}
 SPEED = (
@@ -111,14 +113,19 @@ def failures(outcome: Outcome) -> Table:
 
 def _failure(row: Row) -> dict[str, str]:
     point = row.point.label if row.kind else ""
-    return {"picture": row.picture, "codec": row.codec or "all", "point": point, "error": row.error}
+    return {
+        "picture": printable(row.picture),
+        "codec": row.codec or "all",
+        "point": point,
+        "error": printable(row.error),
+    }
 
 
 def markdown(table: Table) -> str:
     """A table in Markdown."""
     lines = ["| " + " | ".join(c.label for c in table.columns) + " |", "|" + "---|" * len(table.columns)]
     for row in table.rows:
-        cells = (text_of(row[c.name], c).replace("|", "\\|").replace("\n", " ") for c in table.columns)
+        cells = (escaped(text_of(row[c.name], c).replace("\n", " ")) for c in table.columns)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
