@@ -8,6 +8,7 @@ import itertools
 import shutil
 import struct
 import subprocess
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -542,3 +543,45 @@ def test_pixels_without_data_are_refused_at_once(format: str) -> None:
 def test_a_flat_picture_is_not_taken_for_a_bomb() -> None:
     for format, options in (("PNG", {}), ("JPEG", {"progressive": True}), ("GIF", {}), ("JPEG", {"quality": 1})):
         assert load(saved(Image.new("L", (2000, 2000), 9), format, **options)).rgb.shape == (2000, 2000, 3)
+
+
+@pytest.mark.parametrize("kind", [1, 3, 4, 16])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_white_is_zero_in_any_type_of_number(kind: int, order: str) -> None:
+    data = tiff(stored(16, 1), 0, 16, order=order, tags={262: (kind, 0)})
+    try:
+        assert np.abs(gray_of(data) - (255 - LEVELS)).max() <= 1
+    except UnreadablePicture as error:
+        assert kind in (1, 16)  # noqa: PT017, of which Pillow makes no number
+        assert "a TIFF of 1 sample of 16 bits" in str(error)  # noqa: PT017
+
+
+HOSTILE = {
+    "spaces": b' xmlns:c="%scamera/"' % GOOGLE + b" " * (1 << 21) + b"c:MotionPhoto",
+    "prefixes": b"".join(b' xmlns:p%d="%scamera/"' % (i, GOOGLE) for i in range(30000)),
+    "openings": b' xmlns:c="%scamera/"' % GOOGLE + b"<c:MotionPhoto>" * 100000,
+    "attributes": b' xmlns:c="%scamera/"' % GOOGLE + b" c:MotionPhoto=" * 100000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_xmp_of_strangers_takes_no_time(name: str) -> None:
+    started = time.process_time()
+    xmp.upright(xmp.without_claims(HOSTILE[name]))
+    assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"\xff" * (1 << 22),
+        b"\xff\xd8" * (1 << 21),
+        saved(Image.new("L", (8, 8)), "JPEG") * 4000,
+        b"\xff\x00\xff\xd0" * (1 << 20),
+    ],
+    ids=["fill", "starts", "pictures", "stuffed"],
+)
+def test_what_is_behind_a_jpeg_takes_no_time(more: bytes) -> None:
+    started = time.process_time()
+    assert load(saved(photograph(), "JPEG") + more).notices
+    assert time.process_time() - started < 3

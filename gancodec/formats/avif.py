@@ -12,6 +12,7 @@ from gancodec.formats.facts import Crop, Facts, Samples
 
 MOST_META = 1 << 24  # bytes of boxes that are read
 MOST_ITEM = 1 << 23  # of one item
+MOST_BOXES = 1 << 12  # of a file
 FULL = 4  # bytes of version and flags
 VIDEO = b"mpvd"  # of a motion photo
 DEPTH_MAPS = (b"urn:mpeg:hevc:2015:auxid:2", b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth")
@@ -82,7 +83,9 @@ def _files_boxes(file: BinaryIO) -> tuple[bytes, str | None]:
     """Data of the meta box of a file, behind version and flags; and what else it holds that is not kept."""
     length = file.seek(0, os.SEEK_END)
     place, found, other = 0, b"", None
-    while place < length:
+    for _ in range(MOST_BOXES):
+        if place >= length:
+            break
         file.seek(place)
         head = file.read(16)
         size, kind = struct.unpack_from(">I4s", head.ljust(8, b"\0"))

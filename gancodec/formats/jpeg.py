@@ -13,12 +13,12 @@ SIGNATURE = b"\xff\xd8\xff"
 ICC, PICTURES = b"ICC_PROFILE\0", b"MPF\0"  # how such segments begin
 SHORT = re.compile(rb"\xff\xe2\x00(?:\x0eICC_PROFILE\0|\x0fICC_PROFILE\0.)", re.DOTALL)
 APP2, END = 0xE2, 0xD9
-ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+MOST_PICTURES, MOST_PADDING = 64, 1 << 16  # behind the first; bytes of zeros before each
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
 ARITHMETIC = 0xC8  # markers of frames beyond it are coded so, and may take less than a bit a block
 PIXELS_A_BYTE = 8 * 64  # of blocks of 8x8 that take a bit each
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
-MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in coded data: neither a stuffed byte nor a restart
+MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # one that has a length or is the end
 NAMES = {1: "gray", 3: "colour", 4: "CMYK"}
 VIDEO = b"ftyp"
 
@@ -47,18 +47,10 @@ def walk(data: bytes, place: int = 0) -> tuple[int, bytes, list[bytes]]:
     data of its APP2 segments."""
     frame, segments = b"", list[bytes]()
     place += 2
-    while place + 1 < len(data):
-        if data[place] != 0xFF:
-            found = MARKER.search(data, place)
-            if found is None:
-                return 0, frame, segments
-            place = found.start()
-        marker = data[place + 1]
+    while found := MARKER.search(data, place):
+        place, marker = found.start(), data[found.start() + 1]
         if marker == END:
             return place + 2, frame, segments
-        if marker in ALONE or marker in (0x00, 0xFF):
-            place += 1 if marker == 0xFF else 2
-            continue
         length = int.from_bytes(data[place + 2 : place + 4], "big")
         if marker in FRAMES and not frame:
             frame = bytes((marker,)) + data[place + 4 : place + 2 + length]
@@ -70,10 +62,9 @@ def walk(data: bytes, place: int = 0) -> tuple[int, bytes, list[bytes]]:
 
 def _behind(data: bytes, end: int, multi: bool) -> str | None:
     """What lies behind the end, in words; pictures that MPF lists are told of elsewhere."""
-    pictures = 0
-    start = end
-    while (place := data.find(SIGNATURE, end, end + (1 << 16))) >= 0 and not data[end:place].strip(b"\0"):
-        after = walk(data, place)[0]
+    pictures, start = 0, end
+    while pictures < MOST_PICTURES and (place := data.find(SIGNATURE, end, end + MOST_PADDING)) >= 0:
+        after = 0 if data[end:place].strip(b"\0") else walk(data, place)[0]
         if not after:
             break
         pictures, end = pictures + 1, after

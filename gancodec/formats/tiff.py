@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
 from gancodec.errors import UnreadablePicture
@@ -110,8 +111,10 @@ def look(file: BinaryIO) -> Facts:
     # Pillow knows such files with one byte order only. With 1 in that tag all are read, and then inverted here.
     file.seek(0)
     data = bytearray(file.read())
-    struct.pack_into(f"{order}H", data, places[PHOTOMETRIC] + (12 if big else 8), 1)
-    return Facts(**{**vars(facts), "sound": io.BytesIO(bytes(data))})
+    place = places[PHOTOMETRIC]
+    kind = TYPES[struct.unpack_from(f"{order}H", data, place + 2)[0]]
+    struct.pack_into(f"{order}{kind}", data, place + (12 if big else 8), 1)
+    return replace(facts, sound=io.BytesIO(bytes(data)))
 
 
 def of_tags(tags: Tags) -> Facts:
