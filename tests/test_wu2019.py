@@ -59,7 +59,7 @@ from gancodec.train.freeze import export_checkpoint, install
 from gancodec.train.loop import LAST, Job, learning_rate, train
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import networks
-from gancodec.types import IntArray, Picture
+from gancodec.types import IntArray, Picture, is_gray
 from tests.conftest import Run
 from tests.tiny import ODD_PICTURES, picture, tiny_weights, tiny_wu2019_network, tiny_wu2019_weights
 
@@ -490,7 +490,8 @@ def test_files_of_odd_pictures(name: str, entropy: str) -> None:
     data = encode_picture(Picture(rgb), EncodeOptions(n=0.0, entropy=entropy)).data
     verify_bytes(data)
     header = container.read(data).header
-    assert (header.codec, header.model, header.flags) == (spec.CODEC_WU2019, MODELS[TINY].id, spec.FLAG_SYNTHETIC)
+    assert (header.codec, header.model) == (spec.CODEC_WU2019, MODELS[TINY].id)
+    assert header.flags == spec.FLAG_SYNTHETIC | spec.FLAG_GRAY * is_gray(rgb)
     symbols = read_symbols(data)
     analysis = codec().analyse(np.ascontiguousarray(rgb))
     on = np.arange(16)[:, None, None] < symbols.depth
