@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "gancodec"
 # Floors of rooms, the lowest first; a room imports from lower floors only, and from itself. "" is gancodec/__init__.py,
 # which shows names of the codec and so stands above it: the version, for those below, is on the ground.
 LAYERS = [
-    {"_version", "errors", "types", "atomic", "colour", "exif", "workers", "features"},
+    {"_version", "errors", "types", "atomic", "colour", "exif", "forks", "workers", "features"},
     {"container", "entropy", "weights", "tiling", "imageio", "saliency", "messages", "metrics"},
     {"options"},
     {"models"},
