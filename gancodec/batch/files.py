@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gancodec import atomic, container
+from gancodec.codec.source import read_bounded
 from gancodec.container import spec
-from gancodec.errors import CorruptFile, GicError, OutputExists, UnreadablePicture, UsageError
+from gancodec.errors import GicError, OutputExists, UnreadablePicture, UsageError
 from gancodec.messages import printable, writing_standard_output
 
 PIPE = "-"
-READ_BLOCK = 1 << 20  # bytes
 
 
 class Job(NamedTuple):
@@ -128,29 +128,9 @@ def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> tuple[bytes, con
     """
     try:
         with nullcontext(_standard_input()) if source == PIPE else open(source, "rb") as handle:
-            data = handle.read(container.MOST_HEADER_BYTES)
-            start = container.read_header(data)
-            container.check_pixels(start[0], max_pixels)
-            return data + _rest(handle, container.most_bytes(start[0]) - len(data)), start
+            return read_bounded(handle, max_pixels)
     except OSError as error:
         raise UnreadablePicture(f"cannot be read: {_reason(error)}") from error
-
-
-def _rest(handle: BinaryIO, most: int) -> bytes:
-    """What is left to read; CorruptFile where that is more than `most` bytes. Takes memory for what is there only."""
-    long = CorruptFile("the file is longer than any with its header can be")
-    if handle.seekable():
-        here = handle.tell()
-        if handle.seek(0, os.SEEK_END) - here > most:
-            raise long
-        handle.seek(here)
-    blocks = []
-    while block := handle.read(READ_BLOCK):
-        blocks.append(block)
-        most -= len(block)
-        if most < 0:
-            raise long
-    return b"".join(blocks)
 
 
 def _standard_input() -> BinaryIO:
