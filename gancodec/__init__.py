@@ -25,9 +25,11 @@ from gancodec.errors import (
     UnsupportedFile,
     UsageError,
 )
+from gancodec.forks import unforked
 
 if TYPE_CHECKING:
     from gancodec.codec.api import decode, encode
+    from gancodec.codec.info import info
     from gancodec.options import DecodeOptions, EncodeOptions
 
 __all__ = [
@@ -46,15 +48,23 @@ __all__ = [
     "__version__",
     "decode",
     "encode",
+    "info",
 ]
 
-_LAZY = dict.fromkeys(("DecodeOptions", "EncodeOptions", "decode", "encode"), "gancodec.codec.api")
+_LAZY = {
+    "DecodeOptions": "gancodec.options",
+    "EncodeOptions": "gancodec.options",
+    "decode": "gancodec.codec.api",
+    "encode": "gancodec.codec.api",
+    "info": "gancodec.codec.info",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
+    with unforked():
+        value = getattr(import_module(_LAZY[name]), name)
     globals()[name] = value
     return value
 

@@ -15,7 +15,9 @@ from gancodec.errors import UsageError
 if TYPE_CHECKING:
     from PIL import Image
 
+DEVICES = ("auto", "cpu", "cuda")
 N_BOUNDS = (-8.0, 8.0)  # beyond the end of every level range
+MOST_SHOWN = 60  # characters of a value that is wrong
 BOX = r"([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7}),([0-9]{1,7})(?::([0-9]{1,2}|[0-9]?\.[0-9]{1,6}))?"
 
 
@@ -142,9 +144,18 @@ def parse_box(text: str) -> Box:
 
 def check_box(box: Box) -> None:
     """UsageError for a rectangle that no picture could have."""
-    if not all(isinstance(v, Integral) for v in box[:4]):
-        raise UsageError(f"region {box}: sides and corners are whole pixels")
+    if not all(isinstance(v, Integral) and not isinstance(v, bool) for v in box[:4]):
+        raise UsageError(f"region {shown(tuple(box))}: sides and corners are whole pixels")
     if min(box.left, box.top) < 0 or min(box.width, box.height) < 1:
         raise UsageError(f"region {box}: sides are at least 1 pixel, corners at least 0")
-    if not isinstance(box.level, Real) or not 0 <= box.level <= 1:
-        raise UsageError(f"region {box}: its level must be from 0 to 1")
+    if not isinstance(box.level, Real) or isinstance(box.level, bool) or not 0 <= box.level <= 1:
+        raise UsageError(f"region {shown(tuple(box))}: its level must be a number from 0 to 1")
+
+
+def shown(value: object) -> str:
+    """A value of any type, for a message: one line, cut short."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of too many digits, or whatever a class of others does
+        text = type(value).__name__
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

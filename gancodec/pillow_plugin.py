@@ -190,11 +190,13 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """Encode for ``image.save``; see docs/pillow.md for its keywords. ValueError for what options rule out, OSError for
     a missing model or package and for a size that `strict` asks for in vain."""
     from gancodec.codec import api
+    from gancodec.codec.options import settled
 
     given = image.encoderinfo
     names = {field.name for field in fields(EncodeOptions)}
-    options = EncodeOptions(**{key: value for key, value in given.items() if key in names})
     try:
+        asked = EncodeOptions(**{key: value for key, value in given.items() if key in names})
+        options = settled(asked, EncodeOptions)
         picture = _picture(image, given, options.max_pixels)
         coded = api.encode_picture(picture, options)
     except UsageError as error:
@@ -225,6 +227,12 @@ def _picture(image: Image.Image, given: dict[str, Any], max_pixels: int) -> Pict
     facts = imageio.facts_of(image) if getattr(image, "tell", int)() == 0 else None
     if facts is not None and facts.format == "TIFF":
         facts = replace(facts, orientation=1)  # Pillow turns these itself
+    if facts is not None:  # what is given counts, not what the file has
+        icc, block, xmp = (
+            None if key in given else value
+            for key, value in (("icc_profile", facts.icc), ("exif", facts.exif), ("xmp", facts.xmp))
+        )
+        facts = replace(facts, icc=icc, exif=block, xmp=xmp)
     source, notices = image.copy(), list[str]()
     if image.format == "TIFF":
         source.info["exif"] = imageio.tiff_exif(image, notices)

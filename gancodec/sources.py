@@ -32,14 +32,14 @@ def open_source(source: str, max_pixels: int = spec.MAX_PIXELS) -> BinaryIO:
     """
     try:
         if source == PIPE:
-            return _read_stream(standard_input(), max_pixels)
+            return read_stream(standard_input(), max_pixels)
         handle = open(source, "rb")
         if handle.seekable():
             handle.seek(0, os.SEEK_END)  # not every file that says so can
             handle.seek(0)
             return handle
         with handle:  # a named pipe, or a shell's <(...)
-            return _read_stream(handle, max_pixels)
+            return read_stream(handle, max_pixels)
     except OSError as error:
         raise UnreadablePicture(f"cannot be read: {reason(error)}") from error
 
@@ -50,13 +50,16 @@ def read_source(source: str, max_pixels: int = spec.MAX_PIXELS) -> bytes:
         try:
             if isinstance(handle, io.BytesIO) or stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
                 return handle.read()
-            return _read_stream(handle, max_pixels).getvalue()
+            return read_stream(handle, max_pixels).getvalue()
         except OSError as error:
             raise UnreadablePicture(f"cannot be read: {reason(error)}") from error
 
 
-def _read_stream(stream: BinaryIO, max_pixels: int) -> io.BytesIO:
-    """A picture or .gic file from what may have no end."""
+def read_stream(stream: BinaryIO, max_pixels: int) -> io.BytesIO:
+    """A picture or .gic file from what may have no end, and need not be seekable.
+
+    Raises UnreadablePicture by its first bytes, or where it has more than a picture of `max_pixels` can have.
+    """
     start = stream.read(look.HEAD)
     if not look.format_of(start) and not start.startswith(spec.MAGIC):
         raise UnreadablePicture(look.refusal(start))

@@ -91,6 +91,14 @@ def available() -> list[ModelInfo]:
     return sorted(models, key=lambda m: (not m.default, m.id))
 
 
+def known() -> list[ModelInfo]:
+    """`available`; none where there is no manifest."""
+    try:
+        return available()
+    except MissingWeights:
+        return []
+
+
 def _info(name: str, entry: dict[str, Any], default: str, place: Path) -> ModelInfo:
     realism = None if (given := entry.get("default_realism")) is None else float(given)
     if realism is not None and not 0 <= realism <= 1:

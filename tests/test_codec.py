@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +27,16 @@ from gancodec.codec import (
     read_symbols,
     verify_bytes,
 )
-from gancodec.errors import CorruptFile, MissingWeights, TargetMissed, UnreadablePicture, UnsupportedFile, UsageError
+from gancodec.codec.options import settled
+from gancodec.errors import (
+    CorruptFile,
+    GicError,
+    MissingWeights,
+    TargetMissed,
+    UnreadablePicture,
+    UnsupportedFile,
+    UsageError,
+)
 from gancodec.models import inference as network
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.levels import LEVELS, SUBLEVELS, logit_to_level
@@ -193,6 +205,221 @@ def test_python_errors_are_ours_too(tmp_path: Path) -> None:
     assert gancodec.decode(bytearray(data)).size == gancodec.decode(memoryview(data)).size == (80, 50)
     with pytest.raises(UsageError, match="tuple"):
         gancodec.encode(tmp_path / "a.png", options=EncodeOptions(strip="all"))  # type: ignore[arg-type]
+
+
+class Stream(io.RawIOBase):
+    """A file object that is not seekable and reads a few bytes at a time, as pipes do."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = data
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        some = min(size, 7) if size >= 0 else len(self.left)
+        part, self.left = self.left[:some], self.left[some:]
+        return part
+
+
+def opened_behind(data: bytes) -> io.BytesIO:
+    stream = io.BytesIO(b"before" + data)
+    stream.seek(6)
+    return stream
+
+
+def test_a_picture_is_taken_in_any_form(tmp_path: Path) -> None:
+    pixels = picture(50, 80)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    data, expected = path.read_bytes(), gancodec.encode(Image.fromarray(pixels))
+    with path.open("rb") as handle:
+        assert gancodec.encode(handle) == expected
+    read_only = pixels.copy()
+    read_only.flags.writeable = False
+    for source in (
+        *(
+            path,
+            str(path),
+            data,
+            bytearray(data),
+            memoryview(data),
+            io.BytesIO(data),
+            opened_behind(data),
+            Stream(data),
+        ),
+        *(pixels, read_only, np.asfortranarray(pixels), pixels[::-1, ::-1].copy()[::-1, ::-1], pixels.view(np.ndarray)),
+        np.repeat(pixels, 2, axis=1)[:, ::2],
+    ):
+        assert gancodec.encode(source) == expected
+
+
+@pytest.mark.parametrize(("shape", "mode"), [((), "L"), ((1,), "L"), ((2,), "LA"), ((3,), "RGB"), ((4,), "RGBA")])
+def test_arrays_are_the_images_that_they_look_like(shape: tuple[int, ...], mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, *shape)).astype(np.uint8)
+    image = Image.fromarray(pixels[..., 0] if shape == (1,) else pixels)
+    assert image.mode == mode
+    assert gancodec.encode(pixels) == gancodec.encode(image)
+
+
+class Broken:
+    """A file object of others, with errors of its own."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        raise LookupError("the line is dead")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *(None, 7, 3.5, True, object(), [[1, 2]], {}, "", "no such\nname.png", "a\0b", "x" * 5000, "\ud800", Path("/")),
+        *(b"", b"junk", io.BytesIO(), io.StringIO("text"), Broken(), io.BytesIO, Stream(b"junk"), memoryview(b"a")[:0]),
+        *(np.zeros((8, 8, 3), kind) for kind in (bool, np.float32, np.uint16, np.int8, object)),
+        *(np.zeros(s, np.uint8) for s in ((), (8,), (0, 8), (8, 0, 3), (8, 8, 0), (8, 8, 5), (2, 8, 8, 3), (3, 8, 8))),
+    ],
+    ids=lambda source: type(source).__name__,
+)
+def test_anything_else_is_no_picture_and_no_file(source: Any) -> None:
+    for work in (gancodec.encode, gancodec.decode, gancodec.info):
+        with pytest.raises(GicError) as told:
+            work(source)
+        assert 5 < len(" ".join(str(told.value).split())) < 5100
+
+
+def test_what_is_wrong_with_a_source_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.gic"
+    path.write_bytes(gancodec.encode(Image.new("RGB", (8, 8))))
+    at_end = io.BytesIO(path.read_bytes())
+    at_end.seek(0, io.SEEK_END)
+    closed = path.open("rb")
+    closed.close()
+    with path.open(encoding="latin-1") as text:
+        for work in (gancodec.encode, gancodec.decode):
+            for source, error, words in (
+                (tmp_path / "b.gic", UnreadablePicture, "b.gic: cannot be read: no such file"),
+                (tmp_path, UnreadablePicture, "cannot be read: Is a directory"),
+                (text, UsageError, "binary file object.* reads str"),
+                (at_end, UnreadablePicture, "at its end"),
+                (closed, UnreadablePicture, "closed file"),
+                (Broken(), UnreadablePicture, "the line is dead"),
+                (None, UsageError, "taken as .* not None"),
+            ):
+                with pytest.raises(error, match=words):
+                    work(source)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"uint8 .* not float64 of shape \(8, 8\)"):
+        gancodec.encode(np.zeros((8, 8)))
+
+
+def test_a_file_is_decoded_in_any_form(tmp_path: Path) -> None:
+    data = gancodec.encode(picture(20, 30))
+    path = tmp_path / "a.gic"
+    path.write_bytes(data)
+    with path.open("rb") as handle:
+        for source in (
+            data,
+            bytearray(data),
+            memoryview(data),
+            path,
+            str(path),
+            handle,
+            opened_behind(data),
+            Stream(data),
+        ):
+            assert gancodec.decode(source).size == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("bpp", ["0.1", 10**400, math.nan, math.inf, True, [0.1], Decimal("0.1"), 0, -1]),
+        ("size", ["30kB", math.nan, -(10**400), True, b"9", 0, -1, 0.5]),
+        ("n", ["x", math.nan, True, 9, 1j]),
+        ("model", [3.5, True, ["gic1-tiny"], b"gic1-tiny"]),
+        ("entropy", [5, None, ["range"], "rage"]),
+        ("device", [None, "tpu", 0, np.zeros(2)]),
+        ("strict", ["yes", 1, None]),
+        ("strip", ["exif", None, 3, ("gps",), (1,)]),
+        ("max_pixels", ["x", 0, -1, 1e6, None, True]),
+        ("protect", ["text", 5, ("hands",), (None,)]),
+        ("saliency", [0.5, True, b"center", "nothing", ["center"]]),
+        ("saliency_model", [1, b"x"]),
+        ("saliency_strength", ["1", None, math.nan, -1, 9]),
+        ("roi", [1, True, b"x.png", np.zeros((8, 8))]),
+        ("roi_boxes", [1, (1,), ((0, 0, 1.5, 4),), ((0, 0, True, 4),), ((0, 0, 4, 4, True),), ((0, 0, 4, 4, "x"),)]),
+        ("profile", [1, None, ["split"], "joined"]),
+        ("inner", [1, None, "lossy "]),
+        ("factor", ["4", 4.0, None, True]),
+    ],
+)
+def test_options_of_other_types_are_told_by_name(name: str, values: list[object]) -> None:
+    words = {
+        "saliency_strength": "saliency.strength",
+        "roi_boxes": "roi_boxes|region",
+        "inner": "inner",
+        "factor": "factor",
+    }
+    for value in values:
+        with pytest.raises(UsageError, match=words.get(name, name)) as told:
+            gancodec.encode(Image.new("RGB", (8, 8)), options=EncodeOptions(**{name: value}))  # type: ignore[arg-type]
+        assert len(str(told.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("model", [3.5, True]),
+        ("device", [None, "tpu"]),
+        ("realism", ["high", math.nan, True, 2, 10**400]),
+        ("max_pixels", ["x", 0, -1, 1e6, None]),
+        ("region", [(0, 0, 1.5, 4), (0, 0, True, 4), "0,0,4,4", [0, 0, 4, 4], (0, 0, 4), 7]),
+        ("reduce", [True, 2.0, 3, "2", None]),
+    ],
+)
+def test_options_of_decoding_are_told_by_name(name: str, values: list[object]) -> None:
+    data = gancodec.encode(Image.new("RGB", (8, 8)))
+    for value in values:
+        with pytest.raises(UsageError, match="reduce" if name == "reduce" else name):
+            gancodec.decode(data, DecodeOptions(**{name: value}))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="must be DecodeOptions"):
+        gancodec.decode(data, EncodeOptions())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ({"bpp": np.float32(0.5)}, {"bpp": 0.5}),
+        ({"bpp": Fraction(1, 2)}, {"bpp": 0.5}),
+        ({"bpp": 1}, {"bpp": 1.0}),
+        ({"size": np.int64(300)}, {"size": 300}),
+        ({"size": 300.9}, {"size": 300}),
+        ({"size": 10**400}, {"size": 1 << 62}),
+        ({"n": np.int8(1), "strict": np.bool_(True)}, {"n": 1.0, "strict": True}),
+        ({"strip": ["all"], "max_pixels": np.int64(9)}, {"strip": ("all",), "max_pixels": 9}),
+        ({"model": np.int64(3), "factor": np.uint8(8)}, {"model": 3, "factor": 8}),
+    ],
+)
+def test_numbers_of_numpy_and_others_are_numbers(given: dict[str, Any], plain: dict[str, Any]) -> None:
+    found = settled(EncodeOptions(**given), EncodeOptions)
+    assert found == EncodeOptions(**plain)
+    assert [type(getattr(found, name)) for name in plain] == [type(value) for value in plain.values()]
+
+
+def test_rectangles_and_scales_of_numpy_are_taken() -> None:
+    data = gancodec.encode(picture(20, 30), options=EncodeOptions(roi_boxes=(tuple(np.arange(1, 5)),)))  # type: ignore[arg-type]
+    assert data == gancodec.encode(picture(20, 30), options=EncodeOptions(roi_boxes=((1, 2, 3, 4),)))
+    part = DecodeOptions(region=tuple(np.arange(2, 6)), reduce=np.int64(2), realism=np.float32(0))  # type: ignore[arg-type]
+    assert gancodec.decode(data, part).size == (2, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (1, 130)])
+@pytest.mark.parametrize("profile", ["tunable", "split"])
+def test_no_picture_is_too_small_for_a_target(size: tuple[int, int], profile: str) -> None:
+    image = Image.effect_noise(size, 60).convert("RGB")
+    boxes = ((0, 0, 1, 1),)
+    for rate in ({"bpp": 5e-324}, {"bpp": 0.1}, {"bpp": 1e300}, {"size": 10**400}, {}):
+        coded = gancodec.encode(image, options=EncodeOptions(**rate, profile=profile, roi_boxes=boxes))
+        assert gancodec.decode(coded).size == size
+    assert gancodec.decode(coded, DecodeOptions(region=(0, 0, 1, 1), reduce=8)).size == (1, 1)
 
 
 def test_models_are_loaded_once() -> None:

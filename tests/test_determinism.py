@@ -9,9 +9,9 @@ from itertools import zip_longest
 import pytest
 
 from gancodec import weights
-from gancodec.cli.models import known
 from gancodec.models.registry import MODELS
 from gancodec.train.freeze import install
+from gancodec.weights import known
 from tests.tiny import tiny_weights
 from tools import determinism
 

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "gancodec"
 # Floors of rooms, the lowest first; a room imports from lower floors only, and from itself. "" is gancodec/__init__.py,
 # which shows names of the codec and so stands above it: the version, for those below, is on the ground.
 LAYERS = [
-    {"_version", "errors", "types", "atomic", "exif", "workers", "features"},
+    {"_version", "errors", "types", "atomic", "exif", "forks", "workers", "features"},
     {"formats"},
     {"colour", "container", "entropy", "weights", "tiling", "saliency", "messages", "metrics"},
     {"imageio"},

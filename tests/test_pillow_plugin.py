@@ -689,3 +689,18 @@ def test_a_turned_picture_is_turned_once(format: str, pages: int) -> None:
     picture = pillow_plugin._picture(Image.open(file), {}, 1 << 20)
     assert picture.rgb.shape == (60, 40, 3)
     np.testing.assert_array_equal(picture.rgb, imageio.load(file).rgb)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "AVIF", "PNG", "TIFF"])
+def test_metadata_that_is_given_comes_before_that_of_the_file(format: str) -> None:
+    tags, file = Image.Exif(), io.BytesIO()
+    tags[MAKER] = "Old"
+    photograph().save(file, format, exif=tags, icc_profile=SRGB)
+    tags[MAKER] = "New"
+    opened = Image.open(file)
+    given = pillow_plugin._picture(opened, {"exif": tags, "icc_profile": SRGB + b"more", "xmp": XMP}, 1 << 20)
+    assert b"New" in (given.exif or b"")
+    assert b"Old" not in (given.exif or b"")
+    assert (given.icc, given.xmp) == (SRGB + b"more", XMP)
+    dropped = pillow_plugin._picture(Image.open(file), {"exif": None, "icc_profile": None}, 1 << 20)
+    assert (dropped.exif, dropped.icc) == (None, None)

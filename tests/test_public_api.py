@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 import gancodec
 from gancodec import errors
+from tests.conftest import Run, make_gic
 
 NAMES = [
     "CorruptFile",
@@ -28,6 +31,7 @@ NAMES = [
     "__version__",
     "decode",
     "encode",
+    "info",
 ]
 EXIT_CODES = {
     "GicError": 1,
@@ -49,10 +53,11 @@ def test_exported_names() -> None:
 
 
 def test_every_name_resolves() -> None:
-    from gancodec.codec import api
+    from gancodec.codec import api, info
 
     assert gancodec.encode is api.encode
     assert gancodec.decode is api.decode
+    assert gancodec.info is info.info
     assert gancodec.EncodeOptions().n is None
     assert gancodec.DecodeOptions().realism is None
     assert all(hasattr(gancodec, name) for name in NAMES)
@@ -79,5 +84,49 @@ def test_package_is_typed() -> None:
 
 def test_import_loads_neither_torch_nor_numpy() -> None:
     code = "import sys, gancodec; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_info_is_what_the_command_tells(coded: Path, run: Run) -> None:
+    told = gancodec.info(coded)
+    assert told == gancodec.info(str(coded)) == json.loads(run("info", "--json", coded).out)
+    assert (told["file"], told["width"], told["height"], told["n"]) == (str(coded), 40, 30, 0.25)
+    data, unnamed = coded.read_bytes(), {key: value for key, value in told.items() if key != "file"}
+    behind = io.BytesIO(b"before" + data)
+    behind.seek(6)
+    for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), behind):
+        assert gancodec.info(source) == unnamed
+
+
+def test_info_refuses_what_the_command_refuses(coded: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.UnreadablePicture, match="missing.gic: cannot be read: no such file"):
+        gancodec.info(tmp_path / "missing.gic")
+    with pytest.raises(errors.CorruptFile, match="checksum"):
+        gancodec.info(coded.read_bytes()[:-9] + bytes(9))
+    with pytest.raises(errors.UnsupportedFile, match="1199 pixels"):
+        gancodec.info(coded, max_pixels=1199)
+    with pytest.raises(errors.UsageError, match="max_pixels = '9'"):
+        gancodec.info(coded, max_pixels="9")  # type: ignore[arg-type]
+
+
+def test_info_reads_no_more_than_there_can_be() -> None:
+    class Endless(io.RawIOBase):
+        left = make_gic()[:-5]
+        taken = 0
+
+        def read(self, size: int = -1, /) -> bytes:
+            part, self.left = (self.left + bytes(size))[:size], self.left[size:]
+            self.taken += size
+            assert self.taken < 100_000_000
+            return part
+
+    with pytest.raises(errors.CorruptFile, match="longer than any"):
+        gancodec.info(Endless())
+
+
+def test_info_needs_neither_torch_nor_numpy(coded: Path) -> None:
+    look = "print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    code = f"import sys, gancodec; gancodec.info({str(coded)!r}); {look}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -62,6 +62,41 @@ def test_any_effect_of_n_and_trims_gives_the_best_of_what_was_tried(seed: int, t
     assert found.size == (max(within) if within else min(tried.values())) == tried[found.n, found.trim]
 
 
+SHAPES = {
+    "constant": lambda n, trim, size: size,
+    "jump": lambda n, trim, size: size if n < 0.7 else 1,
+    "rising": lambda n, trim, size: max(0, int(size + 100 * n)) + 10**9 * trim,
+    "noise": lambda n, trim, size: random.Random(f"{n}{trim}{size}").choice([0, 1, size]),
+    "falling": lambda n, trim, size: int(size * math.exp(-n - trim / 1000)),
+}
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(sorted(SHAPES)),
+    st.sampled_from([0, 1, 55, 10_000, 2**40, 2**62]),
+    st.sampled_from([-1, 0, 1, 8, 54, 55, 56, 10_000, 2**40, 2**62]),
+    st.sampled_from([0, 47, 10**7]),
+    st.sampled_from([(-8.0, 8.0), (0.0, 127.0)]),
+    st.floats(-200, 200),
+    st.floats(-4, -0.01),
+    st.booleans(),
+)
+def test_no_sizes_and_no_target_are_too_odd(
+    shape: str, size: int, target: int, fixed: int, bounds: tuple[float, float], guess: float, slope: float, trims: bool
+) -> None:
+    tried: list[int] = []
+
+    def size_of(n: float, trim: int = 0) -> int:
+        tried.append(SHAPES[shape](n, trim, size))
+        return tried[-1]
+
+    found = search(size_of, target, guess, slope, bounds, fixed, size_of if trims else None)
+    within = [size for size in tried if size <= target]
+    assert len(tried) == found.probes <= MAX_PROBES
+    assert found.size == (max(within) if within else min(tried))
+
+
 def test_out_of_reach_gives_the_nearest() -> None:
     size_of = curve(10_000, -0.5, 0.0)
     smallest, largest = size_of(BOUNDS[1]), size_of(BOUNDS[0])

@@ -6,13 +6,14 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from gancodec import atomic, container
+from gancodec.codec.inputs import read_bounded
 from gancodec.container import spec
-from gancodec.errors import CorruptFile, GicError, OutputExists, UnreadablePicture, UsageError
+from gancodec.errors import GicError, OutputExists, UnreadablePicture, UsageError
 from gancodec.messages import printable, writing_standard_output
-from gancodec.sources import PIPE, READ_BLOCK, reason, standard_input
+from gancodec.sources import PIPE, reason, standard_input
 
 
 class Job(NamedTuple):
@@ -108,29 +109,9 @@ def read_gic(source: str, max_pixels: int = spec.MAX_PIXELS) -> tuple[bytes, con
     """
     try:
         with nullcontext(standard_input()) if source == PIPE else open(source, "rb") as handle:
-            data = handle.read(container.MOST_HEADER_BYTES)
-            start = container.read_header(data)
-            container.check_pixels(start[0], max_pixels)
-            return data + _rest(handle, container.most_bytes(start[0]) - len(data)), start
+            return read_bounded(handle, max_pixels)
     except OSError as error:
         raise UnreadablePicture(f"cannot be read: {reason(error)}") from error
-
-
-def _rest(handle: BinaryIO, most: int) -> bytes:
-    """What is left to read; CorruptFile where that is more than `most` bytes. Takes memory for what is there only."""
-    long = CorruptFile("the file is longer than any with its header can be")
-    if handle.seekable():
-        here = handle.tell()
-        if handle.seek(0, os.SEEK_END) - here > most:
-            raise long
-        handle.seek(here)
-    blocks = []
-    while block := handle.read(READ_BLOCK):
-        blocks.append(block)
-        most -= len(block)
-        if most < 0:
-            raise long
-    return b"".join(blocks)
 
 
 def write(job: Job, data: bytes, saving: Saving) -> None:

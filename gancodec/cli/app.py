@@ -85,7 +85,7 @@ def _version(asked: bool) -> None:
         return
     print(f"gancodec {__version__}")
     print(f"format gic {spec.MAJOR}.{spec.MINOR}")
-    from gancodec.cli.models import known
+    from gancodec.weights import known
 
     installed = [model for model in known() if model.installed]
     for model in installed:

@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gancodec.cli import options
 from gancodec.cli.report import Report
-from gancodec.errors import MissingWeights
-
-if TYPE_CHECKING:
-    from gancodec.weights import ModelInfo
-
-
-def known() -> list[ModelInfo]:
-    """The models of the manifest; none where there is no manifest."""
-    from gancodec import weights
-
-    try:
-        return weights.available()
-    except MissingWeights:
-        return []
 
 
 def models(as_json: options.Json = False) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from numbers import Integral
-from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,9 +10,11 @@ from numpy.typing import NDArray
 
 from gancodec import container
 from gancodec.codec import rate
-from gancodec.codec.options import STRIPPABLE, completed, target_size
+from gancodec.codec.inputs import GicSource, PictureSource, read_gic, read_picture
+from gancodec.codec.options import STRIPPABLE, completed, settled, target_size
 from gancodec.container import MAX_PIXELS, Container, Header, Streams, spec
 from gancodec.errors import TargetMissed, UnsupportedFile, UsageError
+from gancodec.forks import unforked
 from gancodec.models import registry
 from gancodec.models.codec import Allocation, Codec, Coded, Symbols, geometry_of, realism_of
 from gancodec.models.learned import LearnedCodec
@@ -68,10 +67,11 @@ def encode_picture(
     Raises UsageError for options out of range, MissingWeights, MissingExtra where `protect` or `saliency` lack a
     package, UnreadablePicture for a map that cannot be read, and TargetMissed under `strict`.
     """
-    options = options or EncodeOptions()
+    options = settled(options, EncodeOptions)
     return encode_with(encoder_of(options), picture, options, guidance, progress)
 
 
+@unforked()
 def encode_with(
     codec: Codec,
     picture: Picture,
@@ -80,7 +80,8 @@ def encode_with(
     progress: Progress | None = None,
 ) -> Encoded:
     """`encode_picture` with a codec at hand (training validates weights that are not installed yet)."""
-    target, options = target_size(options, picture.geometry), completed(options)
+    options = completed(options)
+    target = target_size(options, picture.geometry)
     if guidance is None:
         from gancodec.codec.guidance import guidance_of  # saliency, which decoders do without
 
@@ -118,7 +119,8 @@ def encode_with(
 
 def encoder_of(options: EncodeOptions) -> Codec:
     """The codec that options ask for; raises as `encode_picture`."""
-    profile = registry.PROFILES[completed(options).profile]
+    options = completed(options)
+    profile = registry.PROFILES[options.profile]
     number = registry.config_of(find(options.model).name).codec if profile.codec is None else profile.codec
     return _class_of(number).for_model(options.model, options.device)
 
@@ -186,10 +188,11 @@ def _picture(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str
 
 def view_of(options: DecodeOptions, geometry: Geometry) -> View:
     """What of a picture `options` ask for; UsageError for a region outside of it, and for other scales."""
-    if not isinstance(options.reduce, Integral) or isinstance(options.reduce, bool) or options.reduce not in REDUCTIONS:
+    options = settled(options, DecodeOptions)
+    if options.reduce not in REDUCTIONS:
         raise UsageError(f"reduced by {options.reduce}: choose {', '.join(map(str, REDUCTIONS))}")
     if options.region is None:
-        return View.whole(geometry, int(options.reduce))
+        return View.whole(geometry, options.reduce)
     if not isinstance(options.region, tuple) or len(options.region) not in (4, 5):
         raise UsageError("a region is (left, top, width, height)")
     box = Box(*options.region)
@@ -199,7 +202,7 @@ def view_of(options: DecodeOptions, geometry: Geometry) -> View:
     area = View.whole(geometry).area.common(wanted)
     if area is None:
         raise UsageError(f"region {box} lies outside of the picture, which is {geometry.width}x{geometry.height}")
-    return View(area, int(options.reduce))
+    return View(area, options.reduce)
 
 
 def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Progress | None = None) -> Picture:
@@ -209,12 +212,14 @@ def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Pr
 
     Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
     """
-    options = options or DecodeOptions()
+    options = settled(options, DecodeOptions)
     return decode_parsed(container.read(data, max_pixels=options.max_pixels), options, progress).picture
 
 
+@unforked()
 def decode_parsed(parsed: Container, options: DecodeOptions, progress: Progress | None = None) -> Decoded:
     """`decode_bytes` of a file that has been parsed."""
+    options = settled(options, DecodeOptions)
     view = view_of(options, geometry_of(parsed.header))
     codec = _decoder_of(parsed.header, options.model, options.device)
     info, entry = codec.info, registry.CODECS[codec.id]
@@ -236,6 +241,7 @@ def decode_with(
     return _picture(parsed, decoded.rgb, view, decoded.comment)
 
 
+@unforked()
 def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
     """Every symbol of a .gic file, without torch: identical on every machine. Raises as `decode_bytes` does, and
     UnsupportedFile for files of a codec that has no symbols of its own."""
@@ -243,6 +249,7 @@ def read_symbols(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Symbols:
     return _decoder_of(parsed.header, None, "cpu").symbols(parsed)
 
 
+@unforked()
 def read_allocation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Allocation:
     """Where the bits of a .gic file went, without torch. Raises as `decode_bytes` does."""
     parsed = container.read(data, max_pixels=max_pixels)
@@ -254,56 +261,87 @@ def verify_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
     verify_parsed(container.read(data, max_pixels=max_pixels))
 
 
+@unforked()
 def verify_parsed(parsed: Container) -> None:
     """`verify_bytes` of a file that has been parsed."""
     _decoder_of(parsed.header, None, "cpu").verify(parsed)
 
 
+@unforked()
 def encode(
-    image: Image.Image | str | PathLike[str],
+    image: PictureSource,
     *,
     bpp: float | None = None,
     size: int | None = None,
     n: float | None = None,
     options: EncodeOptions | None = None,
 ) -> bytes:
-    """Encode a Pillow image or a picture file to the bytes of a .gic file.
+    """Encode a picture to the bytes of a .gic file.
 
     Parameters
     ----------
-    image : PIL.Image.Image or path
+    image : path, bytes, binary file object, PIL.Image.Image or numpy array
+        A picture file by its name, its bytes, or open: that is read from where it stands. Or pixels: an image, or an
+        array of uint8, (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB, (H, W, 4) RGBA, in sRGB.
     bpp, size, n : optional
         At most one; they override `options`. See `EncodeOptions`.
     options : EncodeOptions, optional
+
+    Raises
+    ------
+    UsageError
+        For any other image, and for options of other types or out of range.
+    UnreadablePicture
+        For a picture that is not there, cannot be read or is too large.
+    MissingWeights, MissingExtra
+        Where the model, or a package that `protect` or `saliency` need, is not installed.
+    TargetMissed
+        Under `strict`.
+    GicError
+        In a forked process whose parent has used CUDA.
 
     Examples
     --------
     >>> data = gancodec.encode("photo.png", bpp=0.1)  # doctest: +SKIP
     """
-    from gancodec import imageio
-
-    options = options or EncodeOptions()
+    options = settled(options, EncodeOptions)
     if any(v is not None for v in (bpp, size, n)):
-        options = replace(options, bpp=bpp, size=size, n=n)
-    source = os.fspath(image) if isinstance(image, str | PathLike) else image
-    picture = imageio.load(source, max_pixels=options.max_pixels)
-    return encode_picture(picture, options).data
+        options = settled(replace(options, bpp=bpp, size=size, n=n), EncodeOptions)
+    return encode_picture(read_picture(image, options.max_pixels), options).data
 
 
-def decode(
-    data: bytes | bytearray | memoryview, options: DecodeOptions | None = None, *, realism: float | None = None
-) -> Image.Image:
-    """Decode the bytes of a .gic file to a Pillow image; ICC, EXIF and XMP are in its `info`.
+@unforked()
+def decode(data: GicSource, options: DecodeOptions | None = None, *, realism: float | None = None) -> Image.Image:
+    """Decode a .gic file to a Pillow image; ICC, EXIF and XMP are in its `info`.
 
-    `realism` in [0, 1] overrides that of the options. Where detail may be synthesised (above 0, and always with the
-    wu2019 models) a note is in ``info["comment"]``, which Pillow writes into JPEG files by itself.
+    Parameters
+    ----------
+    data : bytes, path or binary file object
+        The file, its name, or the file open: that is read from where it stands to its end.
+    options : DecodeOptions, optional
+    realism : float, optional
+        In [0, 1]; overrides that of the options. Where detail may be synthesised (above 0, and always with the wu2019
+        models) a note is in ``info["comment"]``, which Pillow writes into JPEG files by itself.
+
+    Raises
+    ------
+    UsageError
+        For anything else than bytes, path or binary file object, and for options of other types or out of range.
+    UnreadablePicture
+        For a file that is not there or cannot be read.
+    CorruptFile, UnsupportedFile, MissingWeights
+        For damage, too many pixels, a newer format, and a model that is not installed.
+    GicError
+        In a forked process whose parent has used CUDA.
 
     Examples
     --------
-    >>> image = gancodec.decode(data)  # doctest: +SKIP
+    >>> image = gancodec.decode("photo.gic")  # doctest: +SKIP
     """
     from gancodec import imageio
 
+    options = settled(options, DecodeOptions)
     if realism is not None:
-        options = replace(options or DecodeOptions(), realism=realism)
-    return imageio.to_image(decode_bytes(bytes(data), options))
+        options = replace(options, realism=realism)
+    content, start = read_gic(data, options.max_pixels)
+    return imageio.to_image(decode_parsed(container.read(content, options.max_pixels, start), options).picture)

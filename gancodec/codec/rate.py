@@ -82,7 +82,7 @@ def _time_to_trim(tried: dict[float, int], target: int, bounds: tuple[float, flo
         return False
     above = max((n for n, size in tried.items() if size > target), default=-math.inf)
     below = min((n for n, size in tried.items() if size <= target), default=math.inf)
-    excess = min((size for size in tried.values() if size > target), default=math.inf) / target - 1
+    excess = min((size for size in tried.values() if size > target), default=math.inf) / max(target, 1) - 1
     late = len(tried) >= MAX_PROBES - LAST_PROBES
     at_end = above == bounds[1] and below == math.inf
     return 0 < below - above < STUCK or (late and excess <= LAST_EXCESS) or (at_end and excess <= END_EXCESS)

@@ -39,7 +39,9 @@ def look(file: BinaryIO) -> Facts:
     notices = tuple(text for text in (wrong, rest) if text)
     sound = io.BytesIO(SHORT.sub(b"", data)) if short else None
     most = None if frame and frame[0] > ARITHMETIC else PIXELS_A_BYTE * len(data)
-    return Facts("JPEG", name, notices, Samples(bits), icc=icc or b"", most_pixels=most, sound=sound)
+    return Facts(
+        "JPEG", name, notices, Samples(bits), icc=icc or (b"" if parts else None), most_pixels=most, sound=sound
+    )
 
 
 def walk(data: bytes, place: int = 0) -> tuple[int, bytes, list[bytes]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gancodec.errors import MissingWeights, UsageError
+from gancodec.errors import GicError, MissingWeights, UsageError
 from gancodec.models import registry
+from gancodec.options import DEVICES
 from gancodec.tiling import Area, Progress, Tile, View, cover
 from gancodec.types import BLOCK, FloatArray, Geometry, Planes
 from gancodec.weights import Weights
@@ -140,6 +142,8 @@ class Network(ABC, Generic[M]):
         return self._guarded(self._synthesise, source, geometry, realism, view, progress, gray)
 
     def _guarded(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        if self.device.type == "cuda":
+            pick_device("cuda")  # a fork may have come between
         try:
             with torch.inference_mode():
                 return work(*arguments)
@@ -192,13 +196,27 @@ def _padded(rgb: NDArray[np.uint8], area: Area) -> NDArray[np.uint8]:
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU; UsageError where CUDA is asked for and absent."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"device {name}: choose auto, cpu or cuda")
-    cuda = torch.cuda.is_available()
-    if name == "cuda" and not cuda:
+    """ "auto" is CUDA where there is one, else the CPU.
+
+    Raises UsageError where CUDA is asked for and absent, GicError where it is that of a process which this one was
+    forked from.
+    """
+    if name not in DEVICES:
+        raise UsageError(f"device {name}: choose {', '.join(DEVICES)}")
+    if name == "cpu":
+        return torch.device(name)
+    owner = _owner_of_cuda()
+    if name == "cuda" and owner is None:
         raise UsageError("device cuda: no CUDA device here")
-    return torch.device("cuda" if cuda and name != "cpu" else "cpu")
+    if owner not in (None, os.getpid()):
+        raise GicError('no CUDA in a forked process: use multiprocessing.get_context("spawn"), or device="cpu"')
+    return torch.device("cpu" if owner is None else "cuda")
+
+
+@lru_cache(maxsize=1)
+def _owner_of_cuda() -> int | None:
+    """The process that first asked for CUDA, and that alone can use it; None where there is no device."""
+    return os.getpid() if torch.cuda.is_available() else None
 
 
 def network_of(model: str) -> type[Network[Any]]:

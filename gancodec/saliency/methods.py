@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gancodec.errors import UsageError
+from gancodec.forks import unforked
 from gancodec.saliency import gradcam, sam2, segment, static
 from gancodec.types import FloatArray, Pixels
 
@@ -43,6 +44,7 @@ def check_method(method: str, model: str | None = None) -> None:
         raise UsageError(f"saliency {method} takes no model")
 
 
+@unforked()
 def saliency_map(rgb: Pixels, method: str = "combined", model: str | None = None) -> FloatArray:
     """Saliency of a picture, deterministic on one machine.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancodec.errors import MissingExtra, UsageError, optional
+from gancodec.forks import unforked
 from gancodec.types import FloatArray, Pixels
 
 Boxes = NDArray[np.int64]  # rows of left, top, right, bottom; right and bottom excluded
@@ -88,6 +89,7 @@ def check_names(names: Iterable[str]) -> None:
         raise UsageError(f"protect {', '.join(sorted(unknown))}: choose {' or '.join(DETECTORS)}")
 
 
+@unforked()
 def protection_map(rgb: Pixels, names: Iterable[str]) -> FloatArray:
     """What any of the detectors named finds, deterministic.
 
