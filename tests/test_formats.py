@@ -585,3 +585,15 @@ def test_what_is_behind_a_jpeg_takes_no_time(more: bytes) -> None:
     started = time.process_time()
     assert load(saved(photograph(), "JPEG") + more).notices
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("state", ["opened", "loaded"])
+def test_an_image_that_pillow_loads_wrongly_is_read_anew_or_refused(state: str) -> None:
+    values = np.asarray(photograph()).astype(int) * 257
+    image = Image.open(io.BytesIO(tiff(values, 2, 16, apart=True)))
+    if state == "opened":
+        np.testing.assert_array_equal(imageio.load(image).rgb, np.asarray(photograph()))
+        return
+    image.load()
+    with pytest.raises(UnreadablePicture, match="is loaded wrongly by Pillow: hand over the file instead"):
+        imageio.load(image)

@@ -62,7 +62,7 @@ def _load(source: str | Path | BinaryIO | Image.Image, max_pixels: int) -> Pictu
     _hush()
     try:
         if isinstance(source, Image.Image):
-            return from_image(source, max_pixels)
+            return _from_open(source, max_pixels)
         if isinstance(source, str | Path):
             with open(source, "rb") as file:
                 return _from_file(file, max_pixels)
@@ -100,6 +100,18 @@ def _from_file(file: BinaryIO, max_pixels: int) -> Picture:
             why = _objection(facts.sound or file, facts)
             raise UnreadablePicture(f"{facts.name}: not read here ({why})") from error
         raise UnreadablePicture(f"unreadable picture: {_reason(error)} ({facts.name})") from error
+
+
+def _from_open(image: Image.Image, max_pixels: int) -> Picture:
+    """Picture of an open image; of its file, where Pillow would read that wrongly and has not done so yet."""
+    facts, file = facts_of(image), getattr(image, "fp", None)
+    if not (facts.by_libtiff or facts.sound) or file is None or not getattr(image, "tile", None):
+        return from_image(image, max_pixels, facts)
+    place = file.tell()
+    try:
+        return _decoded(facts.sound or file, facts, max_pixels)
+    finally:
+        file.seek(place)
 
 
 def _decoded(file: BinaryIO, facts: Facts, max_pixels: int) -> Picture:
@@ -180,6 +192,9 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS, facts: Facts | 
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
     facts = facts_of(image) if facts is None else facts
+    tile: Any = getattr(image, "tile", None)
+    if facts.by_libtiff and facts.samples.bits > 8 and not (tile and tile[0].codec_name == "libtiff"):
+        raise UnreadablePicture(f"{facts.name} is loaded wrongly by Pillow: hand over the file instead")
     notices: list[str] = []
     # What is read from the file itself, which loading may close.
     tiff_file = image.format == "TIFF"
