@@ -36,9 +36,10 @@ SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # g, a, b, c, 
 
 
 def to_rgb(
-    image: Image.Image, icc: bytes | None, notices: list[str], samples: Samples = PLAIN
+    image: Image.Image, icc: bytes | None, notices: list[str], samples: Samples = PLAIN, stated: bool = False
 ) -> tuple[Image.Image, bytes | None]:
     """Any mode, of such samples in the file, to RGB or RGBA, with the ICC profile that then describes it (None: sRGB).
+    A profile that is `stated` in other words is not kept where the picture is gray.
 
     RGB keeps its profile. Gray and CMYK with a profile of their kind go through it to sRGB, perceptually; CMYK without
     one by the plain formula, as browsers do. What is converted, reduced or dropped is added to `notices`.
@@ -49,10 +50,10 @@ def to_rgb(
         return _from_cmyk(image, icc, notices), None
     space = icc[16:20] if icc else b"RGB "  # the colour space that a profile is of
     converted = _plain(image, notices, samples)
-    if space == b"GRAY" and (mode in GRAY or _is_gray(converted)):
-        managed = _from_gray(converted.getchannel("R"), icc or b"")
+    if (space == b"GRAY" or (stated and icc)) and (mode in GRAY or _is_gray(converted)):
+        managed = _from_gray(converted.getchannel("R"), icc or b"", space.strip().decode())
         if managed is not None:
-            notices.append("gray with an ICC profile converted to sRGB")
+            notices.append(f"gray {'in another colour space' if stated else 'with an ICC profile'} converted to sRGB")
             if converted.mode == "RGBA":
                 managed.putalpha(converted.getchannel("A"))
             return managed, None
@@ -60,7 +61,24 @@ def to_rgb(
         if icc and not (mode == "LAB" and space == b"Lab "):
             notices.append(f"ICC profile does not describe RGB: dropped (the original is {mode})")
         icc = None
+    if icc and not _is_sound(icc):
+        notices.append("ICC profile is damaged: dropped")
+        icc = None
     return converted, icc
+
+
+def _is_sound(icc: bytes) -> bool:
+    """Can a profile of RGB be used? Of versions that lcms does not know it is left to others to tell."""
+    if len(icc) > 8 and icc[8] > 4:
+        return True
+    try:
+        if int.from_bytes(icc[:4], "big") > len(icc):
+            return False
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return False
+    return True
 
 
 def _plain(image: Image.Image, notices: list[str], samples: Samples) -> Image.Image:
@@ -129,11 +147,15 @@ def _is_gray(image: Image.Image) -> bool:
     return all(is_gray(np.asarray(strip.convert("RGB"))) for _, strip in strips(image))
 
 
-def _from_gray(image: Image.Image, icc: bytes) -> Image.Image | None:
-    """By a table of all 256 levels: lcms is exact, to 8 bits, with its own tables turned off, which is slow."""
+def _from_gray(image: Image.Image, icc: bytes, space: str) -> Image.Image | None:
+    """Gray through a profile of gray or RGB, by a table of all 256 levels: lcms is exact, to 8 bits, with its tables
+    turned off, which is slow."""
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
-    levels = _to_srgb(ramp, icc, ImageCms.Flags.NOOPTIMIZE)
-    return levels and Image.merge("RGB", [image.point(list(channel.tobytes())) for channel in levels.split()])
+    levels = _to_srgb(ramp.convert("RGB") if space == "RGB" else ramp, icc, ImageCms.Flags.NOOPTIMIZE)
+    if levels is None:
+        return None
+    tables = levels.split() if space != "RGB" else levels.getchannel("G").convert("RGB").split()  # gray stays gray
+    return Image.merge("RGB", [image.point(list(channel.tobytes())) for channel in tables])
 
 
 def _from_cmyk(image: Image.Image, icc: bytes | None, notices: list[str]) -> Image.Image:

@@ -60,7 +60,9 @@ def read_stream(stream: BinaryIO, max_pixels: int) -> io.BytesIO:
 
     Raises UnreadablePicture by its first bytes, or where it has more than a picture of `max_pixels` can have.
     """
-    start = stream.read(look.HEAD)
+    start = b""
+    while len(start) < look.HEAD and (part := stream.read(look.HEAD - len(start))):  # which may be less than asked for
+        start += part
     if not look.format_of(start) and not start.startswith(spec.MAGIC):
         raise UnreadablePicture(look.refusal(start))
     return read_within(stream, lambda found: OTHER_BYTES + PIXEL_BYTES * _pixels(found, max_pixels), start)

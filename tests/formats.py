@@ -89,7 +89,7 @@ def tiff(
     for tag, (type_, value) in sorted(found.items()):
         listed = value if isinstance(value, list | tuple) else [value]
         data = value if isinstance(value, bytes) else struct.pack(f"{order}{len(listed)}{LETTERS[type_]}", *listed)
-        number = len(value) if isinstance(value, bytes) else len(listed)
+        number = len(value) // (8 if type_ == 5 else 1) if isinstance(value, bytes) else len(listed)
         if len(data) > room:
             at = len(body)
             body += data + bytes(len(data) % 2)
@@ -221,3 +221,9 @@ def gif_with(data: bytes, name: bytes, body: bytes, plain: bool = False) -> byte
     blocks = b"".join(bytes((len(part),)) + part for part in (body[i : i + 255] for i in range(0, len(body), 255)))
     inside = body + b"\1" + bytes(range(255, -1, -1)) + b"\0" if plain else blocks + b"\0"
     return data[:start] + b"\x21\xff\x0b" + name + inside + data[start:]
+
+
+def riff_with(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A WebP file with one more chunk at its end."""
+    whole = data + kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    return whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:]

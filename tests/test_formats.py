@@ -3,6 +3,7 @@ the true names of what is not read; beside ImageMagick, libtiff and libheif wher
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from PIL import Image
 from gancodec import imageio
 from gancodec.errors import UnreadablePicture
 from gancodec.formats import avif, jpeg, look, xmp
+from gancodec.formats import png as png_format
 from gancodec.formats.facts import Facts
 from gancodec.types import Picture
 from tests import formats
@@ -597,3 +600,187 @@ def test_an_image_that_pillow_loads_wrongly_is_read_anew_or_refused(state: str) 
     image.load()
     with pytest.raises(UnreadablePicture, match="is loaded wrongly by Pillow: hand over the file instead"):
         imageio.load(image)
+
+
+# Strangers' files, once more
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    with contextlib.suppress(UnreadablePicture):
+        work()
+    return time.process_time() - started
+
+
+def test_names_of_claims_take_no_time() -> None:
+    space = b"http://ns.xiaomi.com/photos/1.0/camera/"
+    for name in (b"Video" * 100000, b"a" * 500000):
+        packet = b'<a xmlns:c="%b" c:%b="1"/><c:%b>1</c:%b>' % (space, name, name, name)
+        assert _seconds(lambda packet=packet: xmp.without_claims(packet)) < 1
+
+
+def test_many_damaged_chunks_take_no_time() -> None:
+    data = formats.png_with(saved(photograph(), "PNG"), chunk(b"tEXt", b"a\0b", wrong=True) * 50000)
+    assert _seconds(lambda: load(data)) < 3
+
+
+def test_pixels_in_one_large_chunk_take_no_time() -> None:
+    data = saved(Image.new("L", (8000, 5000)), "PNG", compress_level=0)
+    pixels = zlib.decompress(b"".join(data[c.start + 8 : c.end - 4] for c in _chunks(data) if c.kind == b"IDAT"))
+    one = data[:33] + chunk(b"IDAT", zlib.compress(pixels, 0)) + chunk(b"IEND", b"")
+    assert _seconds(lambda: png_format.pixels_are_missing(io.BytesIO(one))) < 1
+
+
+def _chunks(data: bytes) -> list[png_format.Chunk]:
+    return list(png_format.chunks(io.BytesIO(data)))
+
+
+def test_places_that_cost_no_bytes_take_no_time() -> None:
+    """65,535 extents of no width an item, and one range a thousand times."""
+    items = b"".join(struct.pack(">HHH", n, 0, 0xFFFF) for n in range(1, 60))
+    nothing = struct.pack(">IBBH", 0, 0, 0, 59) + items
+    many = struct.pack(">IBBH", 0, 0x44, 0, 1) + struct.pack(">HHH", 1, 0, 5000) + struct.pack(">II", 0, 1 << 20) * 5000
+    references = formats.box(b"iref", bytes(4) + formats.box(b"cdsc", struct.pack(">HHH", 1, 1, 1)))
+    entry = formats.box(b"infe", b"\2\0\0\0" + struct.pack(">HH", 1, 0) + b"Exif\0")
+    for places in (nothing, many):
+        inside = formats.box(b"pitm", bytes(4) + b"\0\1") + formats.box(b"iinf", bytes(4) + b"\0\1" + entry)
+        meta = formats.box(b"meta", bytes(4) + inside + formats.box(b"iloc", places) + references)
+        data = formats.box(b"ftyp", b"avif\0\0\0\0avif") + meta + formats.box(b"mdat", bytes(1 << 20))
+        tracemalloc.start()
+        assert _seconds(lambda data=data: load(data)) < 1
+        assert tracemalloc.get_traced_memory()[1] < 1 << 26
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [1, 8])
+@pytest.mark.parametrize("source", ["memory", "file"])
+def test_a_loaded_tiff_is_not_turned_again(packed: int, source: str, tmp_path: Path) -> None:
+    data = tiff(np.asarray(photograph()), 2, 8, packed=packed, tags={0x0112: (3, 6)})
+    (tmp_path / "a.tif").write_bytes(data)
+    image = Image.open(io.BytesIO(data) if source == "memory" else tmp_path / "a.tif")
+    image.load()
+    for _ in range(2):
+        np.testing.assert_array_equal(imageio.load(image).rgb, np.rot90(np.asarray(photograph()), -1))
+
+
+@pytest.mark.parametrize("format", ["AVIF", "JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_what_is_taken_out_of_an_image_stays_out(format: str, loaded: bool) -> None:
+    data = saved(photograph(), format, exif=b"Exif\0\0" + formats.exif(), icc_profile=SRGB)
+    image = Image.open(io.BytesIO(data))
+    if loaded:
+        image.load()
+    assert imageio.load(image).icc == SRGB
+    for key in ("exif", "icc_profile"):
+        image.info.pop(key, None)
+    left = imageio.load(image)
+    assert (left.exif, left.icc) == (None, None)
+
+
+def test_another_transparent_level_counts() -> None:
+    values = np.rint(RAMP * 15).astype(int)
+    image = Image.open(io.BytesIO(png(values, 0, 4, [chunk(b"tRNS", struct.pack(">H", 15))])))
+    image.info["transparency"] = 5 * 17
+    np.testing.assert_array_equal(imageio.load(image).alpha == 0, values == 5)
+
+
+def test_big_endian_real_numbers_that_pillow_has_loaded_are_refused() -> None:
+    image = Image.open(io.BytesIO(tiff(RAMP, 1, 32, 3, ">", packed=8)))
+    assert np.abs(imageio.load(image).rgb[..., 0] - LEVELS).max() <= 1
+    again = Image.open(io.BytesIO(tiff(RAMP, 1, 32, 3, ">", packed=8)))
+    again.load()
+    with pytest.raises(UnreadablePicture, match="loaded wrongly by Pillow"):
+        imageio.load(again)
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "zeros"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_a_profile_that_no_program_could_use_is_dropped(format: str, damage: str) -> None:
+    icc = {"cut": SRGB[:300], "header": SRGB[:128], "zeros": SRGB[:128] + bytes(len(SRGB) - 128)}[damage]
+    picture = load(saved(photograph(), format, icc_profile=icc))
+    assert (picture.icc, picture.notices) == (None, ("ICC profile is damaged: dropped",))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        chunk(b"gAMA", struct.pack(">I", 100000)),
+        chunk(b"cICP", bytes((12, 13, 0, 1))),
+        chunk(b"cICP", bytes((9, 8, 0, 1))),
+    ],
+)
+def test_gray_in_a_stated_space_stays_gray(more: bytes) -> None:
+    picture = load(png(np.rint(LEVELS).astype(int), 0, 8, [more]))
+    assert picture.icc is None
+    assert (picture.rgb == picture.rgb[..., :1]).all()
+    if more[4:8] == b"gAMA":
+        light = np.where(RAMP <= 0.0031308, RAMP * 12.92, 1.055 * np.maximum(RAMP, 1e-9) ** (1 / 2.4) - 0.055)
+        assert np.abs(picture.rgb[..., 0] - 255 * light).max() < 8
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (saved(photograph(), "AVIF") + formats.box(b"ftyp", b"mp42") + formats.box(b"mdat", bytes(99)), "a video"),
+        (saved(photograph(), "AVIF") + formats.box(b"sefd", bytes(9)), "17 bytes of other data"),
+        (saved(photograph(), "AVIF") + formats.box(b"uuid", bytes(24)), "content credentials or other data"),
+        (formats.png_with(saved(photograph(), "PNG"), chunk(b"caBX", b"1")), "content credentials (C2PA)"),
+        (formats.png_with(saved(photograph(), "PNG"), chunk(b"gAMA", bytes(3)) * 2), "damaged chunk 'gAMA'"),
+        (formats.riff_with(saved(photograph(), "WEBP"), b"C2PA", b"data"), "content credentials (C2PA)"),
+    ],
+)
+def test_other_things_that_are_not_kept(data: bytes, words: str) -> None:
+    assert load(data).notices == (f"not kept: {words}",)
+
+
+def test_of_two_profiles_the_first_counts() -> None:
+    broken, sound = chunk(b"iCCP", b"a\0\0broken"), chunk(b"iCCP", b"a\0\0" + zlib.compress(SRGB))
+    picture = load(formats.png_with(saved(photograph(), "PNG"), sound, broken))
+    assert (picture.icc, picture.notices) == (SRGB, ("not kept: damaged chunk 'iCCP'",))
+
+
+TIFF_SPACE = b"http://ns.adobe.com/tiff/1.0/"
+
+
+@pytest.mark.parametrize(
+    ("packet", "states"),
+    [
+        (b'<a xmlns:t="%b" t:Orientation="6"/>' % TIFF_SPACE, 6),
+        (b"<a xmlns:t='%b' t:Orientation = ' 6 '/>" % TIFF_SPACE, 6),
+        (b'<a xmlns:tiff="%b"><tiff:Orientation rdf:datatype="x">6</tiff:Orientation></a>' % TIFF_SPACE, 6),
+        (b'<a tiff:Orientation="3"/>', 3),
+        (b'<a xmlns:tiff="%b" tiff:Orientation="60"/>' % TIFF_SPACE, None),
+        (b'<a xmlns:tiff="http://example.org/" tiff:Orientation="6"/>', None),
+    ],
+)
+def test_orientation_in_xmp_by_its_name_space(packet: bytes, states: int | None) -> None:
+    assert xmp.orientation(packet) == states
+    assert xmp.orientation(xmp.upright(packet)) == (None if states is None else 1)
+
+
+def test_xmp_of_a_tiff_is_kept_in_any_type() -> None:
+    packet = XMP.replace(b'"x"', '"Zürich"'.encode())
+    for kind in (1, 2, 7):
+        assert load(tiff(np.asarray(photograph()), 2, 8, tags={700: (kind, packet)})).xmp == packet
+
+
+def test_a_clap_without_a_denominator_is_passed_over() -> None:
+    bad = formats.box(b"clap", struct.pack(">IIIIiIiI", 10, 0, 8, 1, 0, 1, 0, 1))
+    assert "clean aperture" in load(formats.avif_with(saved(photograph(), "AVIF"), bad)).notices[0]
+
+
+def test_primaries_of_srgb_in_a_tiff_need_no_word() -> None:
+    primaries = struct.pack("<12I", *(n for v in (64, 33, 30, 60, 15, 6) for n in (v, 100)))
+    assert load(tiff(np.asarray(photograph()), 2, 8, tags={319: (5, primaries)})).notices == ()
+
+
+def test_a_big_tiff_without_exif_needs_no_word() -> None:
+    assert load(tiff(np.asarray(photograph()), 2, 8, big=True)).notices == ()
+    told = load(tiff(np.asarray(photograph()), 2, 8, big=True, tags={271: (2, b"Maker\0")})).notices
+    assert told == ("EXIF in a BigTIFF: dropped",)
+
+
+def test_an_apple_png_has_its_name() -> None:
+    data = saved(photograph(), "PNG")
+    with pytest.raises(UnreadablePicture, match="a PNG of Apple's own kind"):
+        load(data[:8] + chunk(b"CgBI", bytes(4)) + data[8:])

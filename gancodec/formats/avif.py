@@ -10,11 +10,12 @@ from typing import BinaryIO, NamedTuple
 
 from gancodec.formats.facts import Crop, Facts, Samples
 
-MOST_META = 1 << 24  # bytes of boxes that are read
+MOST_META = 1 << 20  # bytes of boxes that are read
 MOST_ITEM = 1 << 23  # of one item
-MOST_BOXES = 1 << 12  # of a file
+MOST_BOXES, MOST_EXTENTS = 1 << 12, 64  # of a file, of an item
 FULL = 4  # bytes of version and flags
 VIDEO = b"mpvd"  # of a motion photo
+USUAL = {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"wide", b"styp", b"sidx", b"moof", b"mfra", b"pdin"}
 DEPTH_MAPS = (b"urn:mpeg:hevc:2015:auxid:2", b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth")
 # Orientation of EXIF by quarter turns to the left, as they are and mirrored afterwards: top to bottom, left to right.
 TURNED: dict[tuple[int, int | None], int] = {(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6}
@@ -71,7 +72,7 @@ def look(file: BinaryIO) -> Facts:
         "AVIF",
         "an AVIF",
         tuple(notices),
-        Samples(max([8, *by_kind.get(b"pixi", b"\0\0\0\0\0")[5:]])),
+        Samples(max([8, *by_kind.get(b"pixi", b"\0\0\0\0\0")[5:], *map(_bits, meta.properties.values())])),
         orientation=TURNED[turned],
         exif=block[4 + int.from_bytes(block[:4], "big") :],  # in front stands where its TIFF header begins
         coding=_coding(own),
@@ -99,7 +100,10 @@ def _files_boxes(file: BinaryIO) -> tuple[bytes, str | None]:
         if kind == b"meta" and not found:
             file.seek(start + FULL)
             found = file.read(min(end - start - FULL, MOST_META))
-        other = "a video" if kind == VIDEO else other
+        if kind == VIDEO or (kind == b"ftyp" and place):
+            other = "a video"
+        elif kind not in USUAL and other is None:
+            other = "content credentials or other data" if kind == b"uuid" else f"{end - place} bytes of other data"
         place = end
     return found, other
 
@@ -174,7 +178,10 @@ def _places(data: bytes) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
         number(2)
         base = number(base_bytes)
         extents = []
-        for _ in range(number(2)):
+        count = number(2)
+        if count > 1 and not offset_bytes + length_bytes:
+            raise ValueError("many extents of nothing")
+        for _ in range(count):
             number(index_bytes if version else 0)
             offset = base + number(offset_bytes)
             extents.append((method, offset, number(length_bytes)))
@@ -195,14 +202,21 @@ def _exif(file: BinaryIO, meta: Meta) -> bytes:
     """Data of the item of EXIF that describes the primary picture; empty where there is none."""
     about = {start for reference, start, end in meta.references if reference == b"cdsc" and end == meta.primary}
     number = next((number for number in sorted(about) if meta.items.get(number) == b"Exif"), None)
-    parts = []
-    for method, offset, length in meta.places.get(number, []) if number is not None else []:
+    found = b""
+    for method, offset, length in meta.places.get(number, [])[:MOST_EXTENTS] if number is not None else []:
+        most = min(length or MOST_ITEM, MOST_ITEM - len(found))
         if method == 1:
-            parts.append(meta.stored[offset : offset + length if length else None])
+            found += meta.stored[offset : offset + most]
         elif method == 0:
             file.seek(offset)
-            parts.append(file.read(min(length, MOST_ITEM) if length else MOST_ITEM))
-    return b"".join(parts)
+            found += file.read(most)
+    return found
+
+
+def _bits(properties: list[Box]) -> int:
+    """Bits a sample of an item, by the configuration of its codec."""
+    flags = next((box.data[2] for box in properties if box.kind == b"av1C"), 0)
+    return 8 + 2 * bool(flags & 0x40) * (1 + bool(flags & 0x20))
 
 
 def _coding(own: list[Box]) -> tuple[int, int] | None:
@@ -219,7 +233,8 @@ def _crop(own: dict[bytes, bytes], notices: list[str]) -> Crop | None:
         return None
     sides = struct.unpack_from(">II", own[b"ispe"], FULL)
     numbers = struct.unpack_from(">IIIIiIiI", own[b"clap"])
-    width, height, across, down = (Fraction(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=True))
+    ratios = [Fraction(a, b) if b else Fraction(-1) for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
+    width, height, across, down = ratios
     edges = []
     for side, size, shift in zip(sides, (width, height), (across, down), strict=True):
         start = Fraction(side - size, 2) + shift
@@ -236,7 +251,7 @@ def _dropped(meta: Meta, own: dict[bytes, bytes], other: str | None) -> Iterator
     names = [] if other is None else [other]
     if b"tmap" in meta.items.values():
         names.append("HDR gain map")
-    auxiliary = [start for kind, start, _ in meta.references if kind == b"auxl"]
+    auxiliary = {start for kind, start, _ in meta.references if kind == b"auxl"}
     about = [box for number in auxiliary for box in meta.properties.get(number, []) if box.kind == b"auxC"]
     if any(box.data[FULL:].split(b"\0")[0] in DEPTH_MAPS for box in about):
         names.append("depth map")

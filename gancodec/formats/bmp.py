@@ -10,13 +10,15 @@ from gancodec.formats.facts import Facts, behind_end
 HEAD = 14  # bytes before the header proper
 EMBEDDED, LINKED = b"DEBM", b"KNIL"  # kinds of colour space, as they lie in the file
 MOST_PROFILE = 1 << 23
+OS2 = b"\x0c\0\0\0"  # size of the oldest header
 
 
 def look(file: BinaryIO) -> Facts:
     """Facts of a BMP file: the profile of its fifth version."""
     file.seek(HEAD)
     header = file.read(124)
-    bits = int.from_bytes(header[14:16], "little")
+    old = header[:4] == OS2
+    bits = int.from_bytes(header[10:12] if old else header[14:16], "little")
     name = f"a BMP of {bits} bit{'' if bits == 1 else 's'} a pixel"
     notices = behind_end(file, _end_of_bmp(file, header))
     if len(header) < 124 or int.from_bytes(header[:4], "little") < 124:
@@ -37,8 +39,11 @@ def _end_of_bmp(file: BinaryIO, header: bytes) -> int:
     """Where it says that it ends, or its pixels do, whichever is later: not all writers say the truth."""
     file.seek(0)
     head = file.read(HEAD)
-    if len(head) < HEAD or len(header) < 40 or int.from_bytes(header[:4], "little") < 40:
+    if len(head) < HEAD or len(header) < 40:
         return 1 << 62
-    width, height, _, bits, packed, size = struct.unpack_from("<iiHHII", header, 4)
+    if header[:4] == OS2:
+        width, height, _, bits, packed, size = *struct.unpack_from("<HHHH", header, 4), 0, 0
+    else:
+        width, height, _, bits, packed, size = struct.unpack_from("<iiHHII", header, 4)
     size = size if packed else -(-abs(width) * bits // 32) * 4 * abs(height)
     return max(int.from_bytes(head[2:6], "little"), int.from_bytes(head[10:], "little") + int(size))

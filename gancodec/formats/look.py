@@ -77,7 +77,7 @@ def look(file: BinaryIO) -> Facts:
         head = file.read(HEAD)
         found = format_of(head)
         return LOOKS[found](file) if found else Facts(name=refusal(head))
-    except (IndexError, OverflowError, ValueError, struct.error):
+    except (ArithmeticError, LookupError, ValueError, struct.error):
         return Facts(found, f"a damaged {found}")
     finally:
         file.seek(place)

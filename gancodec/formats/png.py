@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from gancodec.errors import UnreadablePicture
 from gancodec.formats.facts import Facts, Samples, behind_end
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -17,7 +18,8 @@ NAMES = {GRAY: "gray", RGB: "RGB", PALETTE: "palette", 4: "gray with alpha", 6: 
 SAMPLES = {GRAY: 1, RGB: 3, PALETTE: 1, 4: 2, 6: 4}
 # Column and row of the first pixel, and the steps between, of each pass of an interlaced picture.
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-INFLATED = 1 << 20  # bytes at a time
+PIECE, INFLATED = 1 << 16, 1 << 20  # bytes at a time
+ONCE = {b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tRNS", b"pHYs"}  # of doubled ones the first counts
 ANCILLARY = 0x20  # bit of a type's first byte
 LEAST_BYTES = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26}  # shorter ones are damaged
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
@@ -54,6 +56,8 @@ def look(file: BinaryIO) -> Facts:
     """Facts of a PNG file."""
     found = list(chunks(file))
     size = file.seek(0, os.SEEK_END)
+    if found and found[0].kind == b"CgBI":
+        raise UnreadablePicture("a PNG of Apple's own kind (CgBI): not read here")
     header = _data(file, found[0]) if found and found[0].kind == b"IHDR" else b""
     if len(header) < 13:
         return Facts("PNG", "a damaged PNG")
@@ -61,9 +65,14 @@ def look(file: BinaryIO) -> Facts:
     name = f"a PNG of {NAMES.get(colour, f'colour type {colour}')} with {depth} bits a sample"
     entries = next((chunk.length // 3 for chunk in found if chunk.kind == b"PLTE"), 0)
     clear_bytes = {GRAY: range(2, 3), RGB: range(6, 7), PALETTE: range(1, entries + 1)}.get(colour, range(0))
-    damaged = [c for c in found if c.kind[0] & ANCILLARY and _is_damaged(file, c, size, clear_bytes)]
-    kept = [chunk for chunk in found if chunk not in damaged]
-    notices = [f"not kept: damaged {kinds}"] if (kinds := ", ".join(dict.fromkeys(_name(c) for c in damaged))) else []
+    kept, damaged, once = list[Chunk](), list[Chunk](), set[bytes]()
+    for c in found:
+        passed = c.kind[0] & ANCILLARY and (c.kind in once or _is_damaged(file, c, size, clear_bytes))
+        (damaged if passed else kept).append(c)
+        once |= {c.kind} & ONCE
+    kinds = ", ".join(dict.fromkeys(_name(c) for c in damaged))
+    notices = [f"not kept: damaged {kinds}"] if kinds else []
+    notices += ["not kept: content credentials (C2PA)"] if any(c.kind == b"caBX" for c in kept) else []
     if found[-1].kind == b"IEND":
         notices += behind_end(file, found[-1].end)
     return Facts(
@@ -84,16 +93,24 @@ def pixels_are_missing(file: BinaryIO) -> bool:
     header = _data(file, found[0]) if found else b""
     needed = _bytes_of_pixels(header) if len(header) >= 13 else 0
     inflated, unpacker = 0, zlib.decompressobj()
-    for chunk in found:
-        data = _data(file, chunk) if chunk.kind == b"IDAT" else b""
+    for data in _pieces(file, [chunk for chunk in found if chunk.kind == b"IDAT"]):
         while data and inflated < needed and not unpacker.eof:
             try:
                 inflated += len(unpacker.decompress(data, INFLATED))
             except zlib.error:  # which Pillow will tell of
                 needed = 0
             data = unpacker.unconsumed_tail
+        if inflated >= needed:
+            break
     file.seek(place)
     return inflated < needed and unpacker.eof
+
+
+def _pieces(file: BinaryIO, found: list[Chunk]) -> Iterator[bytes]:
+    """Data of chunks, not much at a time."""
+    for chunk in found:
+        for start in range(chunk.start + 8, chunk.end - 4, PIECE):
+            yield _bytes(file, start, min(start + PIECE, chunk.end - 4))
 
 
 def _bytes_of_pixels(header: bytes) -> int:

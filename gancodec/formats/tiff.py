@@ -41,6 +41,7 @@ COLOURS = {
 KIND_NAMES = {1: "unsigned", 2: "signed", 3: "float", 4: "undefined", 5: "complex integer", 6: "complex float"}
 PLAIN_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946)
 COMPRESSIONS = {34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 52546: "JPEG XL"}
+SRGB_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 REDUCED = 1  # bit of SUBFILE
 
 Tags = Mapping[int, tuple[float, ...]]
@@ -182,6 +183,8 @@ def _told(tags: Tags, colour: int, kind: str, bits: int) -> list[str]:
         names.append("pictures in sub-directories")
     if 0 in tags.get(EXTRA, ()):
         names.append("samples of no stated meaning")
-    if PROFILE not in tags and (TRANSFER in tags or PRIMARIES in tags) and colour in (RGB, PALETTE, YCC):
+    stated = tags.get(PRIMARIES, SRGB_PRIMARIES)
+    usual = all(abs(a - b) < 0.01 for a, b in zip(stated, SRGB_PRIMARIES, strict=False))
+    if PROFILE not in tags and (TRANSFER in tags or not usual) and colour in (RGB, PALETTE, YCC):
         names.append("colour space by tags (not ICC)")
     return told + ([f"not kept: {', '.join(names)}"] if names else [])

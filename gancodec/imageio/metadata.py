@@ -23,9 +23,11 @@ TURNS = {  # by orientation
     8: Image.Transpose.ROTATE_90,
 }
 METADATA_LIMIT = 1 << 22  # bytes of ICC, EXIF and XMP each: what a .gic file may hold
+NOT_TOLD = {exif.ORIENTATION, exif.ACROSS, exif.DOWN, exif.RESOLUTION_UNIT, 318, 319}  # worth no word alone
 DAMAGED_PROFILE = "ICC profile is damaged: dropped"
-KEPT_TEXTS = ("XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type xmp", "Raw profile type APP1")
-KEPT_SEGMENTS = (b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0", b"Adobe", b"MPF\0")
+KEPT_TEXTS = ("XML:com.adobe.xmp", *(f"Raw profile type {name}" for name in ("exif", "xmp", "APP1", "icc")))
+XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+KEPT_SEGMENTS = (b"JFIF\0", b"Exif\0\0", XMP_NAME, b"ICC_PROFILE\0", b"Adobe", b"MPF\0")
 OTHER_SEGMENTS = {
     b"http://ns.adobe.com/xmp/extension/\0": "extended XMP",
     b"FPXR\0": "FlashPix",
@@ -48,21 +50,26 @@ def icc_of(image: Image.Image, facts: Facts, notices: list[str]) -> bytes | None
         return facts.icc or None
     if "icc_profile" in image.info and not image.info["icc_profile"] and image.format == "PNG":
         notices.append(DAMAGED_PROFILE)  # of which Pillow keeps None
-    return image.info.get("icc_profile") or None
+    return image.info.get("icc_profile") or _raw_profile(image, "icc") or None
 
 
 def exif_of(image: Image.Image, facts: Facts) -> bytes | None:
     """EXIF as stored, of any format but TIFF."""
     if facts.exif is not None:
         return facts.exif or None
-    return image.info.get("exif") or _raw_profile(image, "exif") or _raw_profile(image, "APP1")
+    segment = _raw_profile(image, "APP1") or b""  # of a JPEG: EXIF, or XMP with its name
+    return image.info.get("exif") or _raw_profile(image, "exif") or (None if segment.startswith(XMP_NAME) else segment)
 
 
 def xmp_of(image: Image.Image, facts: Facts) -> bytes | None:
     """XMP as stored."""
     value = facts.xmp or image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or _raw_profile(image, "xmp")
-    if value is None and image.format == "TIFF":
-        value = image.tag_v2.get(exif.XMP)  # type: ignore[attr-defined]
+    if value is None and (segment := _raw_profile(image, "APP1") or b"").startswith(XMP_NAME):
+        return segment.removeprefix(XMP_NAME)
+    if image.format == "TIFF":
+        value = image.tag_v2.get(exif.XMP) or value  # type: ignore[attr-defined]
+        value = value[0] if isinstance(value, tuple) else value
+        value = value.encode("latin-1") if isinstance(value, str) else value  # which is how Pillow takes text
     return value.encode("utf-8") if isinstance(value, str) else value and bytes(value)
 
 
@@ -114,7 +121,9 @@ def tiff_exif(image: Image.Image, notices: list[str]) -> bytes | None:
             file = _first_directory(image, notices)
         return exif.from_tiff(file)
     except Exception:
-        notices.append("EXIF is damaged or in BigTIFF: dropped")
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        if set(tags) - exif.STORAGE - NOT_TOLD:
+            notices.append(f"EXIF {'in a BigTIFF' if getattr(tags, '_bigtiff', False) else 'is damaged'}: dropped")
         return None
 
 

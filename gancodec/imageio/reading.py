@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -168,18 +168,38 @@ def _by_libtiff(facts: Facts) -> Iterator[None]:
 
 
 def facts_of(image: Image.Image) -> Facts:
-    """What the file of an open Pillow image says, as far as it is still open; UnreadablePicture for what Pillow reads
-    wrongly."""
+    """What the file of an open Pillow image says, as far as it is still open and the caller has not changed what the
+    image holds of it; UnreadablePicture for what Pillow reads wrongly."""
     file: Any = getattr(image, "fp", None)
-    if image.format in look.LOOKS and file is not None and not file.closed and not isinstance(file, io.TextIOBase):
+    if image.format in (*look.LOOKS, "MPO") and file is not None and not file.closed:
         facts = look.look(file)
         if facts.format == image.format or (facts.format, image.format) == ("JPEG", "MPO"):
-            return facts
+            return _but_changed(facts, image, file)
     if image.format == "TIFF":
         tags = {tag: value for tag, value in image.tag_v2.items() if tag in tiff.WANTED}  # type: ignore[attr-defined]
         numbers = {tag: value if isinstance(value, tuple) else (value,) for tag, value in tags.items()}
         return tiff.of_tags({tag: v for tag, v in numbers.items() if all(isinstance(n, int | float) for n in v)})
     return Facts(format=image.format or "")
+
+
+def _but_changed(facts: Facts, image: Image.Image, file: BinaryIO) -> Facts:
+    """The facts without what the caller has taken out of the image, or put in its place."""
+    if all(value is None for value in (facts.icc, facts.exif, facts.xmp, facts.clear)):
+        return facts
+    place = file.tell()
+    with suppress(Exception), Image.open(file, formats=(facts.format,)) as fresh:
+        before = fresh.info
+        same = {key: before.get(key) == image.info.get(key) for key in ("icc_profile", "exif", "xmp", "transparency")}
+        facts = replace(
+            facts,
+            icc=facts.icc if same["icc_profile"] else None,
+            exif=facts.exif if same["exif"] else None,
+            orientation=facts.orientation if same["exif"] else None,
+            xmp=facts.xmp if same["xmp"] else None,
+            clear=facts.clear if same["transparency"] else None,
+        )
+    file.seek(place)
+    return facts
 
 
 def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS, facts: Facts | None = None) -> Picture:
@@ -192,14 +212,14 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS, facts: Facts | 
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
     facts = facts_of(image) if facts is None else facts
-    tile: Any = getattr(image, "tile", None)
-    if facts.by_libtiff and facts.samples.bits > 8 and not (tile and tile[0].codec_name == "libtiff"):
+    if _is_misread(image, facts):
         raise UnreadablePicture(f"{facts.name} is loaded wrongly by Pillow: hand over the file instead")
     notices: list[str] = []
     # What is read from the file itself, which loading may close.
     tiff_file = image.format == "TIFF"
     block = metadata.tiff_exif(image, notices) if tiff_file else None
-    turned_by_pillow = tiff_file and metadata.pillows_orientation(image, []) in metadata.TURNS
+    loaded = not getattr(image, "tile", None)  # which turns TIFF, and forgets that it was to be
+    turned_by_pillow = tiff_file and (loaded or metadata.pillows_orientation(image, []) in metadata.TURNS)
     box, clear = _frame_of_gif(image), _clear_of_deep_png(image, facts)
     _mend_tile(image)
     image.load()
@@ -212,14 +232,26 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS, facts: Facts | 
     turn = None if turned_by_pillow else metadata.TURNS.get(orientation)
     shown = shown if turn is None else shown.transpose(turn)
     icc = metadata.icc_of(image, facts, notices)
-    if not icc or (facts.coding and image.format == "PNG"):  # where code points come before a profile
-        icc = colour.stated_profile(image, facts.coding, notices)
-    converted, icc = colour.to_rgb(shown, icc, notices, facts.samples)
+    stated = not icc or (facts.coding is not None and image.format == "PNG")  # code points come before a profile
+    icc = colour.stated_profile(image, facts.coding, notices) if stated else icc
+    converted, icc = colour.to_rgb(shown, icc, notices, facts.samples, stated)
     packet = xmp.without_claims(xmp.upright(metadata.xmp_of(image, facts) or b"")) or None
     told = ("ICC profile", icc), ("EXIF", metadata.upright_exif(block, orientation, notices)), ("XMP", packet)
     icc, exif_block, packet = (metadata.within_limit(*pair, notices) for pair in told)
     rgb, alpha = _arrays(converted)
     return Picture(rgb, alpha, icc, exif_block, packet, tuple(dict.fromkeys(notices)))
+
+
+def _is_misread(image: Image.Image, facts: Facts) -> bool:
+    """Has Pillow loaded a TIFF wrongly?"""
+    tile: Any = getattr(image, "tile", None)
+    if facts.by_libtiff and facts.samples.bits > 8:
+        return not (tile and tile[0].codec_name == "libtiff")
+    if image.format != "TIFF" or tile or image.mode not in ("F", "I"):
+        return False
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    native = {"little": b"II", "big": b"MM"}[sys.byteorder]
+    return image.info.get("compression") != "raw" and tags.prefix != native and tags.get(PREDICTOR) != FLOATING
 
 
 def _mend_tile(image: Image.Image) -> None:
