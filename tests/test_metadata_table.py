@@ -140,8 +140,8 @@ def case(row: str, format: str) -> Case:
         ),
         "code points and no profile": lambda: (_with_code_points(format), keeps("icc", P3)),
         "EXIF": lambda: (with_exif(format, exif()), lambda p: b"Maker" in (p.exif or b"")),
-        "orientation in EXIF, in any type of number": lambda: (_turned_file(format, 1), turned),
-        "orientation in XMP and not in EXIF": lambda: (with_xmp(format, TURNED_XMP), turned),
+        "orientation in EXIF, in any type of number": lambda: (_turned_file(format, 1), _set_right(format)),
+        "orientation in XMP and not in EXIF": lambda: (with_xmp(format, TURNED_XMP), _set_right(format)),
         "orientation as a property of the picture": lambda: (
             formats.avif_with(plain("AVIF"), formats.box(b"irot", b"\3")),
             turned,
@@ -184,6 +184,16 @@ def case(row: str, format: str) -> Case:
     return has[row]()
 
 
+def _set_right(format: str) -> Check:
+    """Turned, but for an AVIF, which has a property for that; and said nowhere any more."""
+    return _upright if format == "AVIF" else turned
+
+
+def _upright(picture: Picture) -> bool:
+    states = (picture.exif and exif_bytes.orientation(picture.exif)) or 1
+    return picture.rgb.shape == (HEIGHT, WIDTH, 3) and states == 1 and b'Orientation="6"' not in (picture.xmp or b"")
+
+
 def _encoded(light: np.ndarray) -> np.ndarray:
     """sRGB of linear light."""
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
@@ -208,6 +218,9 @@ def _with_code_points(format: str) -> bytes:
 def _turned_file(format: str, kind: int) -> bytes:
     if format == "TIFF":
         return formats.tiff(np.asarray(photograph()), 2, 8, tags={0x0112: (kind, 6)})
+    if format == "AVIF":  # Pillow would make a property of it
+        entry, other = (struct.pack("<HHIB", tag, kind, 1, 6) for tag in (0x0112, 0x0113))
+        return with_exif(format, exif(6, kind).replace(entry, other)).replace(other, entry)
     return with_exif(format, exif(6, kind))
 
 
