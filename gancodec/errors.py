@@ -26,6 +26,11 @@ class GicError(Exception):
 
     exit_code: int = 1
 
+    def __str__(self) -> str:
+        """One line that a terminal can show, whatever names and values are in it."""
+        text = " ".join(super().__str__().splitlines())
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class UsageError(GicError):
     """Options that exclude each other, or a value out of its documented range."""

@@ -20,6 +20,7 @@ _change = threading.Condition()
 _working: Counter[int] = Counter()  # calls in progress by thread
 _forking: set[int] = set()  # threads that fork, or wait for that
 _used = False  # until then the program's threads are its own business
+_forked = False  # and PyTorch, if it was there, has not been told
 
 
 @contextmanager
@@ -32,6 +33,8 @@ def unforked() -> Iterator[None]:
     try:
         if not _used:
             _use()
+        if _forked:
+            _one_thread()
         yield
     finally:
         with _change:
@@ -65,13 +68,22 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    global _change
+    global _change, _forked
     _change = threading.Condition()
     _forking.clear()
     for thread in _working.keys() - {threading.get_ident()}:
         del _working[thread]
+    _forked = True
+    if _used:
+        _one_thread()
+
+
+def _one_thread() -> None:
+    """In the child, at once or at its first use: PyTorch's other threads are not there, whoever started them."""
+    global _forked
+    _forked = False
     set_num_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
-    if _used and set_num_threads is not None:
+    if set_num_threads is not None:
         set_num_threads(1)
 
 

@@ -11,14 +11,17 @@ from contextlib import contextmanager
 
 from gancodec.errors import GicError
 
+COMMANDS = re.compile(r"^(\s*):(?=:)|#(?=#\[)")  # at the start of a line; an older form anywhere in it
 FAILED = 1  # exit code of what has none of its own
 ACTED_ON = re.compile(r"""[\\`*_{}\[\]<>#!|~&@$"']|:(?=\S)|(?<=www)\.""")  # by Markdown, HTML or GitHub
 ENTITIES = {"|": r"\|", "@": "&#64;&#8203;", "#": "&#35;&#8203;"}  # where the number of the character is not enough
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what is not: names of files may hold line breaks and terminals' control sequences."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """The text with escapes for what is not, and for what logs of GitHub's runners take for a command: names of files
+    may hold line breaks, terminals' control sequences, and ``::error::``."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return COMMANDS.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", text)
 
 
 def lines(text: str) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from gancodec.cli.report import Report
 from gancodec.codec import Box, api
 from gancodec.codec.options import ENTROPY_CODERS, PROFILES
 from gancodec.errors import CorruptFile, GicError, MissingWeights
-from gancodec.messages import markdown
+from gancodec.messages import markdown, printable
 from gancodec.types import Picture
 from tests.conftest import FakeCodec, Run, closed_folder, make_gic, needs_weights
 
@@ -1113,3 +1114,48 @@ def test_names_beyond_the_terminals_encoding_do_not_fail(tmp_path: Path) -> None
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"\\xfc.gic" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("::error::x", r"\x3a:error::x"),
+        ("  ::add-mask::x", r"  \x3a:add-mask::x"),
+        ("a ##[command]x", r"a \x23#[command]x"),
+        ("a::b:c #1", "a::b:c #1"),
+    ],
+)
+def test_names_are_no_commands_of_a_runner(name: str, told: str) -> None:
+    """Of GitHub, which takes lines of a log that begin so for its own."""
+    assert printable(name) == told
+
+
+def test_a_line_never_begins_like_a_command(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "::error::pwn.gic").write_bytes(make_gic())
+    for command in ("info", "verify", "decode"):
+        done = run(command, "--", "::error::pwn.gic")
+        assert not re.search(r"^\s*::", done.out.decode() + "\n" + done.err, re.MULTILINE)
+
+
+def test_a_name_that_is_too_long_is_told_of(run: Run, photo: Path, tmp_path: Path, fake_codec: FakeCodec) -> None:
+    done = run("encode", photo, "-o", tmp_path / ("n" * 300 + ".gic"))
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "cannot be written: File name too long" in done.err
+
+
+def test_json_and_a_second_number_of_standard_output_exclude_each_other(photo: Path) -> None:
+    command = [sys.executable, "-m", "gancodec", "encode", "--json", str(photo), "-o", "/dev/fd/3"]
+    shell = " ".join(map(shlex.quote, command)) + " 3>&1 | cat; exit ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a system without /dev/full")
+def test_versions_to_a_full_disk() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gancodec", "--version"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("gancodec: standard output cannot be written: No space left")

@@ -180,3 +180,15 @@ def test_the_cuda_of_a_parent_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
             inference.Network._guarded(loaded, lambda: None)  # type: ignore[arg-type]
     finally:
         inference._owner_of_cuda.cache_clear()
+
+
+def test_a_parent_that_used_torch_before_us_has_children_that_work(tiny: Path) -> None:
+    """Its threads are of PyTorch, which the child has not; it hung until told to use one."""
+    code = """
+import torch, gancodec.forks
+gancodec.forks._used = False  # as if nothing of it had been asked for yet
+before = torch.randn(600, 600) @ torch.randn(600, 600)
+with context.Pool(2) as pool:
+    print(len(set(pool.map(work, [0] * 4))))
+"""
+    assert ran(tiny, code).split() == ["1"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import array
 import importlib.metadata
 import io
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import gancodec
 from gancodec import errors
+from gancodec.codec.inputs import read_picture
 from tests.conftest import Run, make_gic
 
 NAMES = [
@@ -130,3 +135,54 @@ def test_info_needs_neither_torch_nor_numpy(coded: Path) -> None:
     code = f"import sys, gancodec; gancodec.info({str(coded)!r}); {look}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+class _Raw(io.RawIOBase):
+    """Gives a byte at a time, as pipes and sockets may."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        return self.left.readinto(memoryview(buffer)[:1])
+
+
+def test_an_unbuffered_stream_is_read_to_its_end() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (3, 2), "red").save(file, "PNG")
+    assert read_picture(_Raw(file.getvalue()), 100).rgb.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.float32(3),
+        np.uint8(3),
+        array.array("d", [1.0]),
+        np.ma.masked_array(np.zeros((8, 8, 3), np.uint8), True),
+        io.BytesIO,
+        types.SimpleNamespace(read=lambda: b""),
+    ],
+)
+def test_what_is_no_picture_is_told_what_is_wanted(source: object) -> None:
+    with pytest.raises(errors.UsageError, match="a picture is taken as"):
+        read_picture(source, 100)  # type: ignore[arg-type]
+
+
+def test_a_view_of_more_pixels_than_may_be_is_not_copied() -> None:
+    with pytest.raises(errors.UnreadablePicture, match=f"{1 << 40} pixels is more than 100"):
+        read_picture(np.broadcast_to(np.uint8(7), (1 << 20, 1 << 20)), 100)
+
+
+def test_an_error_is_one_line_that_terminals_can_show() -> None:
+    assert str(errors.UsageError("model \x1b[2J\nx\u202e")) == "model \\x1b[2J x\\u202e"
+
+
+def test_metadata_of_another_type_is_named() -> None:
+    image = Image.new("RGB", (3, 2))
+    image.info["exif"] = "text"
+    with pytest.raises(errors.UnreadablePicture, match=r"info\['exif'\] is str: must be bytes"):
+        read_picture(image, 100)

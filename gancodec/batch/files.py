@@ -81,9 +81,13 @@ def check_target(job: Job, overwrite: bool) -> None:
     if job.target == PIPE:
         return
     target = Path(job.target)
-    if target.is_dir():
+    try:
+        folder, file = target.is_dir(), target.is_file()
+    except OSError as error:  # a name that is too long, say
+        raise GicError(f"{target} cannot be written: {reason(error)}") from error
+    if folder:
         raise UsageError(f"{target} is a folder; use -d for that")
-    if not target.is_file():
+    if not file:
         return
     if job.source != PIPE and os.path.exists(job.source) and target.samefile(job.source):
         raise UsageError("the output is the input itself; name another with -o")

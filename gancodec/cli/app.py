@@ -80,9 +80,8 @@ for name, text in COMMANDS.items():
     app.command(name, help=text)(lambda: None)
 
 
-def _version(asked: bool) -> None:
-    if not asked:
-        return
+@writing_standard_output()
+def _tell_versions() -> None:
     print(f"gancodec {__version__}")
     print(f"format gic {spec.MAJOR}.{spec.MINOR}")
     from gancodec.weights import known
@@ -93,7 +92,13 @@ def _version(asked: bool) -> None:
         print(f"model {model.name} (id {model.id}, hash {model.entropy_hash.hex()}){mark}")
     if not installed:
         print("no model installed")
-    raise typer.Exit(0)
+    sys.stdout.flush()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        _tell_versions()
+        raise typer.Exit(0)
 
 
 @app.callback()

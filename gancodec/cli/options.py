@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -292,9 +293,17 @@ def writing_report(
     """The report of a command that writes files; checks the options that exclude each other."""
     if saving.overwrite and saving.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other")
-    if as_json and (output == PIPE or (PIPE in inputs if output is None else descriptor(output) == 1)):
+    if as_json and (output == PIPE or (PIPE in inputs if output is None else _is_standard_output(output))):
         raise UsageError("--json and output to standard output exclude each other")
     return Report(quiet=quiet, verbose=verbose, as_json=as_json)
+
+
+def _is_standard_output(output: str) -> bool:
+    """Does the name stand for standard output, or for a second number of it?"""
+    number = descriptor(output)
+    with suppress(OSError):
+        return number is not None and (number == 1 or os.path.sameopenfile(number, 1))
+    return False
 
 
 def encode_options(words: Mapping[str, Any]) -> EncodeOptions:

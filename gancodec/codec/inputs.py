@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gancodec.types import Picture
 
 READ_BLOCK = 1 << 20  # bytes
+MOST_NAME = 500  # characters that are told
 GIC = "a .gic file is taken as bytes, a path or a binary file object"
 PICTURE = (
     "a picture is taken as a path, bytes, a binary file object, a PIL image, or a uint8 numpy array of shape (H, W), "
@@ -78,10 +79,14 @@ def read_picture(source: PictureSource, max_pixels: int) -> Picture:
 
     from gancodec import imageio
 
+    if isinstance(source, np.ma.MaskedArray):
+        raise UsageError(f"{PICTURE}; not a masked array, whose hidden values would show")
     if isinstance(source, np.ndarray):
         fits = source.ndim == 2 or (source.ndim == 3 and 1 <= source.shape[2] <= 4)
         if source.dtype != np.uint8 or not source.size or not fits:
             raise UsageError(f"{PICTURE}; not {source.dtype} of shape {source.shape}")
+        if (pixels := source.shape[0] * source.shape[1]) > max_pixels:
+            raise UnreadablePicture(f"an array of {pixels} pixels is more than {max_pixels}")
         source = Image.fromarray(np.ascontiguousarray(source[..., 0] if source.shape[2:] == (1,) else source))
     if isinstance(source, Image.Image):
         return imageio.load(source, max_pixels)
@@ -99,6 +104,8 @@ class _Checked:
     def read(self, size: int = -1, /) -> bytes:
         try:
             part = self.file.read(size)
+        except (TypeError, io.UnsupportedOperation) as error:
+            raise UsageError(f"{self.told}; this one cannot be read so: {_reason(error)}") from error
         except Exception as error:
             raise UnreadablePicture(f"the file object cannot be read: {_reason(error)}") from error
         if not isinstance(part, bytes | bytearray | memoryview):
@@ -129,7 +136,7 @@ def _blocks(stream: Readable, most: int) -> Iterator[bytes]:
 def _opened(source: object, told: str) -> Iterator[Any]:
     """A stream of what `source` names, holds or is; raises as `read_gic` does."""
     if isinstance(source, str | PathLike):
-        name = f"{printable(str(source))}: cannot be read"
+        name = f"{printable(str(source)[:MOST_NAME])}: cannot be read"
         try:
             handle = open(source, "rb")
         except (OSError, ValueError, TypeError) as error:  # ValueError: a zero in the name
@@ -143,9 +150,12 @@ def _opened(source: object, told: str) -> Iterator[Any]:
         yield _Checked(source, told)
     else:
         try:
-            data = memoryview(source).tobytes()  # type: ignore[arg-type]
+            view = memoryview(source)  # type: ignore[arg-type]
+            data = view.tobytes() if view.format in ("B", "b", "c") and view.ndim else None
         except (TypeError, ValueError, BufferError):
-            raise UsageError(f"{told}; not {'None' if source is None else type(source).__name__}") from None
+            data = None
+        if data is None:
+            raise UsageError(f"{told}; not {'None' if source is None else type(source).__name__}")
         yield io.BytesIO(data)
 
 

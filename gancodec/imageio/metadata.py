@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from gancodec import exif
+from gancodec.errors import UnreadablePicture
 from gancodec.formats import xmp
 from gancodec.formats.facts import Facts
 
@@ -23,6 +24,7 @@ TURNS = {  # by orientation
     8: Image.Transpose.ROTATE_90,
 }
 METADATA_LIMIT = 1 << 22  # bytes of ICC, EXIF and XMP each: what a .gic file may hold
+BYTES = (bytes, bytearray, memoryview)
 NOT_TOLD = {exif.ORIENTATION, exif.ACROSS, exif.DOWN, exif.RESOLUTION_UNIT, 318, 319}  # worth no word alone
 DAMAGED_PROFILE = "ICC profile is damaged: dropped"
 KEPT_TEXTS = ("XML:com.adobe.xmp", *(f"Raw profile type {name}" for name in ("exif", "xmp", "APP1", "icc")))
@@ -42,6 +44,14 @@ def within_limit(name: str, value: bytes | None, notices: list[str]) -> bytes | 
         return value
     notices.append(f"{name} of {len(value)} bytes is longer than {METADATA_LIMIT}: dropped")
     return None
+
+
+def check(image: Image.Image) -> None:
+    """UnreadablePicture for metadata of a type that no file gives."""
+    for name, kinds in {"icc_profile": BYTES, "exif": BYTES, "xmp": (*BYTES, str, tuple)}.items():
+        value = image.info.get(name)
+        if value is not None and not isinstance(value, kinds):
+            raise UnreadablePicture(f"its info[{name!r}] is {type(value).__name__}: must be bytes")
 
 
 def icc_of(image: Image.Image, facts: Facts, notices: list[str]) -> bytes | None:

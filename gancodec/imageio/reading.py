@@ -214,6 +214,7 @@ def from_image(image: Image.Image, max_pixels: int = MAX_PIXELS, facts: Facts | 
     facts = facts_of(image) if facts is None else facts
     if _is_misread(image, facts):
         raise UnreadablePicture(f"{facts.name} is loaded wrongly by Pillow: hand over the file instead")
+    metadata.check(image)
     notices: list[str] = []
     # What is read from the file itself, which loading may close.
     tiff_file = image.format == "TIFF"
