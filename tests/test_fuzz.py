@@ -140,8 +140,13 @@ def test_corrupted_pictures_are_pictures_or_refused_in_a_line() -> None:
     assert made(7) == corrupt_pictures.Maker(seed=2)(7) != corrupt_pictures.Maker(seed=3)(7)
 
 
+class _Lines(GicError):
+    def __str__(self) -> str:  # which every error of ours makes one line
+        return "one\ntwo"
+
+
 def _two_lines(*_: object) -> Picture:
-    raise GicError("one\ntwo")
+    raise _Lines
 
 
 def _large(*_: object) -> Picture:
