@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 from gancodec.errors import GicError
 
-COMMANDS = re.compile(r"^(\s*):(?=:)|#(?=#\[)")  # at the start of a line; an older form anywhere in it
+# Regular expressions, compiled at their first use. Commands: at the start of a line; an older form anywhere in it.
+COMMANDS = r"^(\s*):(?=:)|#(?=#\[)"
 FAILED = 1  # exit code of what has none of its own
-ACTED_ON = re.compile(r"""[\\`*_{}\[\]<>#!|~&@$"']|:(?=\S)|(?<=www)\.""")  # by Markdown, HTML or GitHub
+ACTED_ON = r"""[\\`*_{}\[\]<>#!|~&@$"']|:(?=\S)|(?<=www)\."""  # by Markdown, HTML or GitHub
 ENTITIES = {"|": r"\|", "@": "&#64;&#8203;", "#": "&#35;&#8203;"}  # where the number of the character is not enough
 
 
@@ -21,7 +22,9 @@ def printable(text: str) -> str:
     """The text with escapes for what is not, and for what logs of GitHub's runners take for a command: names of files
     may hold line breaks, terminals' control sequences, and ``::error::``."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return COMMANDS.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", text)
+    if "::" not in text and "##[" not in text:
+        return text
+    return re.sub(COMMANDS, lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", text)
 
 
 def lines(text: str) -> str:
@@ -31,7 +34,7 @@ def lines(text: str) -> str:
 
 def markdown(text: str) -> str:
     """The text on one line, written so that Markdown and its tables show it as it is and link no @name or #number."""
-    return ACTED_ON.sub(lambda m: ENTITIES.get(m[0], f"&#{ord(m[0])};"), printable(text))
+    return re.sub(ACTED_ON, lambda m: ENTITIES.get(m[0], f"&#{ord(m[0])};"), printable(text))
 
 
 def describe(error: BaseException) -> tuple[str, int]:

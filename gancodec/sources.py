@@ -13,7 +13,6 @@ from typing import BinaryIO
 
 from gancodec.container import spec
 from gancodec.errors import UnreadablePicture, UsageError
-from gancodec.formats import look
 
 PIPE = "-"
 READ_BLOCK = 1 << 20  # bytes
@@ -60,6 +59,8 @@ def read_stream(stream: BinaryIO, max_pixels: int) -> io.BytesIO:
 
     Raises UnreadablePicture by its first bytes, or where it has more than a picture of `max_pixels` can have.
     """
+    from gancodec.formats import look  # which `info` need not wait for
+
     start = b""
     while len(start) < look.HEAD and (part := stream.read(look.HEAD - len(start))):  # which may be less than asked for
         start += part
@@ -73,6 +74,8 @@ def _pixels(found: bytes, max_pixels: int) -> int:
     if found.startswith((b"II", b"MM", b"GIF", spec.MAGIC)):
         return max_pixels
     from PIL import Image
+
+    from gancodec.formats import look
 
     try:
         with warnings.catch_warnings():

@@ -6,7 +6,6 @@ safetensors files that the manifest lists are read, and only where their SHA-256
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -158,7 +157,9 @@ def _read(info: ModelInfo) -> bytes:
         data = info.path.read_bytes()
     except OSError as error:
         raise MissingWeights(f"{info.path.name} cannot be read: {error.strerror or error}") from error
-    if hashlib.sha256(data).hexdigest() != info.sha256:
+    from hashlib import sha256  # whose library `info` need not wait for
+
+    if sha256(data).hexdigest() != info.sha256:
         raise MissingWeights(
             f"{info.path.name}: SHA-256 differs from the manifest's; the file is damaged or not the released one"
         )

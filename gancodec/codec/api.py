@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gancodec import container
 from gancodec.codec import rate
-from gancodec.codec.inputs import GicSource, PictureSource, read_gic, read_picture
+from gancodec.codec.inputs import read_gic, read_picture
 from gancodec.codec.options import STRIPPABLE, completed, settled, target_size
 from gancodec.container import MAX_PIXELS, Container, Header, Streams, spec
 from gancodec.errors import TargetMissed, UnsupportedFile, UsageError
@@ -26,6 +26,7 @@ from gancodec.weights import ModelInfo, Weights, find, get
 if TYPE_CHECKING:
     from PIL import Image
 
+    from gancodec.codec.inputs import GicSource, PictureSource
     from gancodec.models.guidance import Guidance
 
 EMPTY: Streams = ((b"",),)

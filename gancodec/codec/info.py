@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gancodec.codec.inputs import GicSource, read_gic
+from gancodec.codec.inputs import read_gic
 from gancodec.codec.options import settled
 from gancodec.container import MAX_PIXELS, Container, read, spec
 from gancodec.models.registry import CODECS
 from gancodec.options import DecodeOptions
+
+if TYPE_CHECKING:
+    from gancodec.codec.inputs import GicSource
 
 CODER_NAMES = {number: name for name, number in spec.CODERS.items()}
 

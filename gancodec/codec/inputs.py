@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gancodec import container
 from gancodec.errors import CorruptFile, UnreadablePicture, UsageError
@@ -15,11 +15,23 @@ from gancodec.messages import printable
 from gancodec.sources import read_stream
 
 if TYPE_CHECKING:
+    from typing import Protocol, TypeAlias
+
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
     from gancodec.types import Picture
+
+    class Readable(Protocol):
+        """A file object that is open for reading in binary mode; it need not be seekable."""
+
+        def read(self, size: int = -1, /) -> bytes:
+            """Up to `size` bytes; none at the end."""
+            ...
+
+    GicSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | Readable
+    PictureSource: TypeAlias = GicSource | Image.Image | NDArray[np.uint8]
 
 READ_BLOCK = 1 << 20  # bytes
 MOST_NAME = 500  # characters that are told
@@ -28,18 +40,6 @@ PICTURE = (
     "a picture is taken as a path, bytes, a binary file object, a PIL image, or a uint8 numpy array of shape (H, W), "
     "(H, W, 1), (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGBA"
 )
-
-
-class Readable(Protocol):
-    """A file object that is open for reading in binary mode; it need not be seekable."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes; none at the end."""
-        ...
-
-
-GicSource: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | Readable"
-PictureSource: TypeAlias = "GicSource | Image.Image | NDArray[np.uint8]"
 
 
 def read_gic(source: GicSource, max_pixels: int) -> tuple[bytes, container.Start]:

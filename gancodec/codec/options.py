@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gancodec.container.spec import ENTROPY_CODERS
 from gancodec.errors import UsageError
@@ -26,14 +26,6 @@ MOST_STRENGTH = 8.0
 STRIPPABLE = ("exif", "xmp")
 FROM_FILE = "file:"
 Options = TypeVar("Options", EncodeOptions, DecodeOptions)
-
-
-class Kind(NamedTuple):
-    """What a field takes, in words, and what makes a plain value of Python of it; that raises TypeError, ValueError or
-    OverflowError for anything else."""
-
-    told: str
-    plain: Callable[[Any], Any]
 
 
 def _is(right: bool) -> None:
@@ -95,28 +87,29 @@ def _map(value: Any) -> Any:
     return value  # as it is: a string may be a method, a path never
 
 
-NUMBER, TEXT, WHOLE = Kind("a finite number", _number), Kind("a string", _text), Kind("a whole number", _whole)
-NAMES, MAP = Kind("a tuple of names", _names), Kind("a path or a PIL image", _map)
-# Of both kinds of options; None goes where it is the default. Rectangles are checked with what they lie in.
-FIELDS = {
+# What a field takes, in words, and what makes a plain value of Python of it; that raises TypeError, ValueError or
+# OverflowError for anything else. None goes where it is the default. Rectangles are checked with what they lie in.
+NUMBER, TEXT, WHOLE = ("a finite number", _number), ("a string", _text), ("a whole number", _whole)
+NAMES, MAP = ("a tuple of names", _names), ("a path or a PIL image", _map)
+FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "bpp": NUMBER,
-    "size": Kind("a number of bytes", _size),
+    "size": ("a number of bytes", _size),
     "n": NUMBER,
-    "model": Kind("the name of a model", _model),
+    "model": ("the name of a model", _model),
     "entropy": TEXT,
-    "device": Kind(" or ".join(DEVICES), _device),
-    "strict": Kind("True or False", _flag),
+    "device": (" or ".join(DEVICES), _device),
+    "strict": ("True or False", _flag),
     "strip": NAMES,
-    "max_pixels": Kind("a whole number above 0", _pixels),
+    "max_pixels": ("a whole number above 0", _pixels),
     "protect": NAMES,
     "saliency": MAP,
-    "saliency_model": Kind("a folder or a name", _path),
+    "saliency_model": ("a folder or a name", _path),
     "saliency_strength": NUMBER,
     "roi": MAP,
     "profile": TEXT,
     "inner": TEXT,
     "factor": WHOLE,
-    "realism": Kind("a number in [0, 1]", _number),
+    "realism": ("a number in [0, 1]", _number),
     "reduce": WHOLE,
 }
 
