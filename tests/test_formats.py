@@ -433,7 +433,9 @@ def test_other_files_have_their_names(head: bytes, name: str) -> None:
 
 # Peers
 
-MAGICK, TIFF2RGBA, HEIF = (shutil.which(name) for name in ("convert", "tiff2rgba", "heif-convert"))
+IDENTIFY, TIFF2RGBA, HEIF = (shutil.which(name) for name in ("identify", "tiff2rgba", "heif-convert"))
+# The program beside it: other systems have others of that name.
+MAGICK = str(Path(IDENTIFY).with_name("convert")) if IDENTIFY else None
 
 
 def seen_by_magick(path: Path) -> np.ndarray:
