@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from gancodec.formats.facts import Samples
+from gancodec.formats.facts import DAMAGED_PROFILE, Samples
 from gancodec.types import is_gray
 
 PLAIN = Samples()
@@ -62,7 +62,7 @@ def to_rgb(
             notices.append(f"ICC profile does not describe RGB: dropped (the original is {mode})")
         icc = None
     if icc and not _is_sound(icc):
-        notices.append("ICC profile is damaged: dropped")
+        notices.append(DAMAGED_PROFILE)
         icc = None
     return converted, icc
 

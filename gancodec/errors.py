@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def escaped(text: str) -> str:
+    """The text with escapes for what a terminal cannot show, or acts on."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class GicError(Exception):
     """Base of every error raised on purpose. ``exit_code`` is what the command line returns for it."""
 
@@ -28,8 +33,7 @@ class GicError(Exception):
 
     def __str__(self) -> str:
         """One line that a terminal can show, whatever names and values are in it."""
-        text = " ".join(super().__str__().splitlines())
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return escaped(" ".join(super().__str__().splitlines()))
 
 
 class UsageError(GicError):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gancodec.errors import GicError
+from gancodec.errors import GicError, escaped
 
 # Regular expressions, compiled at their first use. Commands: at the start of a line; an older form anywhere in it.
 COMMANDS = r"^(\s*):(?=:)|#(?=#\[)"
@@ -21,7 +21,7 @@ ENTITIES = {"|": r"\|", "@": "&#64;&#8203;", "#": "&#35;&#8203;"}  # where the n
 def printable(text: str) -> str:
     """The text with escapes for what is not, and for what logs of GitHub's runners take for a command: names of files
     may hold line breaks, terminals' control sequences, and ``::error::``."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = escaped(text)
     if "::" not in text and "##[" not in text:
         return text
     return re.sub(COMMANDS, lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", text)

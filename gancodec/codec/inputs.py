@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from gancodec import container
 from gancodec.errors import CorruptFile, UnreadablePicture, UsageError
 from gancodec.messages import printable
-from gancodec.sources import read_stream
+from gancodec.sources import READ_BLOCK, read_stream, reason
 
 if TYPE_CHECKING:
     from typing import Protocol, TypeAlias
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     GicSource: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | Readable
     PictureSource: TypeAlias = GicSource | Image.Image | NDArray[np.uint8]
 
-READ_BLOCK = 1 << 20  # bytes
 MOST_NAME = 500  # characters that are told
 GIC = "a .gic file is taken as bytes, a path or a binary file object"
 PICTURE = (
@@ -160,6 +159,4 @@ def _opened(source: object, told: str) -> Iterator[Any]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    return printable((isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__)
+    return printable((reason(error) if isinstance(error, OSError) else str(error)) or type(error).__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from gancodec.formats.facts import Facts, behind_end
+from gancodec.formats.facts import DAMAGED_PROFILE, Facts, behind_end
 
 HEAD = 14  # bytes before the header proper
 EMBEDDED, LINKED = b"DEBM", b"KNIL"  # kinds of colour space, as they lie in the file
@@ -31,7 +31,7 @@ def look(file: BinaryIO) -> Facts:
     file.seek(HEAD + start)
     icc = file.read(size) if 0 < size <= MOST_PROFILE else b""
     if len(icc) < size or not icc:
-        return Facts("BMP", name, (*notices, "ICC profile is damaged: dropped"))
+        return Facts("BMP", name, (*notices, DAMAGED_PROFILE))
     return Facts("BMP", name, notices, icc=icc)
 
 

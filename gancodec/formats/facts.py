@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
+DAMAGED_PROFILE = "ICC profile is damaged: dropped"
+
 
 class Samples(NamedTuple):
     """How pixels are stored: bits and kind ("unsigned", "signed", "float") of a sample, and whether 0 is white where

@@ -19,7 +19,6 @@ ARITHMETIC = 0xC8  # markers of frames beyond it are coded so, and may take less
 PIXELS_A_BYTE = 8 * 64  # of blocks of 8x8 that take a bit each
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # one that has a length or is the end
-NAMES = {1: "gray", 3: "colour", 4: "CMYK"}
 VIDEO = b"ftyp"
 
 

@@ -6,7 +6,7 @@ import io
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from gancodec.errors import UnreadablePicture
 from gancodec.formats.facts import Facts, Samples
@@ -70,10 +70,11 @@ def read_tags(file: BinaryIO) -> tuple[dict[int, tuple[float, ...]], dict[int, i
     if layout is None:
         return {}, {}
     order, big = layout
-    at = int.from_bytes(head[8:16] if big else head[4:8], "little" if order == "<" else "big")
+    end: Literal["little", "big"] = "little" if order == "<" else "big"
+    at = int.from_bytes(head[8:16] if big else head[4:8], end)
     count_bytes, entry_bytes, field = (8, 20, 8) if big else (2, 12, 4)
     file.seek(at)
-    count = int.from_bytes(file.read(count_bytes), "little" if order == "<" else "big")
+    count = int.from_bytes(file.read(count_bytes), end)
     listed = file.read(entry_bytes * min(count, 1 << 12))
     tags, places = {}, {}
     for start in range(0, len(listed) - entry_bytes + 1, entry_bytes):
@@ -85,7 +86,7 @@ def read_tags(file: BinaryIO) -> tuple[dict[int, tuple[float, ...]], dict[int, i
         size = struct.calcsize(f"{order}{TYPES[kind]}") * number
         data = listed[start + entry_bytes - field : start + entry_bytes]
         if size > field:
-            file.seek(int.from_bytes(data, "little" if order == "<" else "big"))
+            file.seek(int.from_bytes(data, end))
             data = file.read(struct.calcsize(f"{order}{letters}"))
         if len(data) < struct.calcsize(f"{order}{letters}"):
             continue
@@ -149,9 +150,9 @@ def of_tags(tags: Tags) -> Facts:
 
 def describe(tags: Tags, colour: int, count: int, bits: tuple[int, ...], kind: str) -> str:
     """What a file is: "a TIFF of 2 samples of 16 bits (gray)"."""
-    each = f"{bits[0]} bits" if len(set(bits)) == 1 else f"{', '.join(map(str, bits))} bits"
+    each = ", ".join(map(str, bits if len(set(bits)) > 1 else bits[:1]))
     kinds = "" if kind == "unsigned" else f"{kind} "
-    text = f"a TIFF of {count} {kinds}sample{'' if count == 1 else 's'} of {each}"
+    text = f"a TIFF of {count} {kinds}sample{'' if count == 1 else 's'} of {each} bit{'' if set(bits) == {1} else 's'}"
     compression = int(tags.get(COMPRESSION, (1,))[0])
     stored = [COLOURS.get(colour, f"photometric {colour}")]
     if compression not in PLAIN_COMPRESSIONS:

@@ -12,7 +12,7 @@ from PIL import Image
 from gancodec import exif
 from gancodec.errors import UnreadablePicture
 from gancodec.formats import xmp
-from gancodec.formats.facts import Facts
+from gancodec.formats.facts import DAMAGED_PROFILE, Facts
 
 TURNS = {  # by orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,7 +26,6 @@ TURNS = {  # by orientation
 METADATA_LIMIT = 1 << 22  # bytes of ICC, EXIF and XMP each: what a .gic file may hold
 BYTES = (bytes, bytearray, memoryview)
 NOT_TOLD = {exif.ORIENTATION, exif.ACROSS, exif.DOWN, exif.RESOLUTION_UNIT, 318, 319}  # worth no word alone
-DAMAGED_PROFILE = "ICC profile is damaged: dropped"
 KEPT_TEXTS = ("XML:com.adobe.xmp", *(f"Raw profile type {name}" for name in ("exif", "xmp", "APP1", "icc")))
 XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
 KEPT_SEGMENTS = (b"JFIF\0", b"Exif\0\0", XMP_NAME, b"ICC_PROFILE\0", b"Adobe", b"MPF\0")
