@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # numpy takes longer to import than `gancodec info` takes
     from numpy.typing import NDArray
 
 ENVIRONMENT = "GANCODEC_WEIGHTS"
+SCALE_SUFFIX = "@scale"  # of the name of an int8 matrix: the float16 scale of each of its rows
 MAX_BYTES = 1 << 30  # of a weights file, which is read whole to be hashed; the shipped ones have 12 MB
 _PACKAGE = Path(__file__).parent
 
@@ -62,11 +63,23 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Arrays of one model: `entropy` integers by name, `network` float16 by parameter name."""
+    """Arrays of one model: `entropy` integers by name, `network` float16 by parameter name, or int8 and its scale."""
 
     info: ModelInfo
     entropy: dict[str, NDArray[Any]]
-    network: dict[str, NDArray[np.float16]]
+    network: dict[str, NDArray[Any]]
+
+    def network_floats(self) -> dict[str, NDArray[np.float32]]:
+        """The network's arrays in float32; KeyError for an int8 matrix without a scale."""
+        return {
+            name: (
+                values.astype("f4") * self.network[name + SCALE_SUFFIX].astype("f4")
+                if values.dtype == "i1"
+                else values.astype("f4")
+            )
+            for name, values in self.network.items()
+            if not name.endswith(SCALE_SUFFIX)
+        }
 
 
 def folder() -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 from gancodec.container import spec
 from gancodec.container.header import FIELDS, Field
-from gancodec.entropy.levels import CLASS_ROW, FINE_ROWS, FIRST_ROW
+from gancodec.entropy.levels import LOGISTIC
 from gancodec.models.wu2019.config import STRIDE
 from gancodec.models.wu2019.symbols import CONTEXTS, END, SYMBOLS
 from tests.conftest import make_gic
@@ -86,9 +86,9 @@ def test_chunk_table() -> None:
         f"One stream codes at most {spec.MAX_STREAM_PIXELS} padded pixels",
         f"With coder {spec.CODER_WEBP} these are a key frame of VP8 (RFC 6386), with",
         f"with coder {spec.CODER_WEBP_LOSSLESS} a VP8L stream",
-        f"under row {CLASS_ROW}: class",
-        f"under row {FIRST_ROW}:",
-        f"(-, {', '.join(map(str, FINE_ROWS[1:]))})[class]",
+        f"under row {LOGISTIC.busy}: class",
+        f"under row {LOGISTIC.first}:",
+        f"(-, {', '.join(map(str, LOGISTIC.fine[1:]))})[class]",
     ],
 )
 def test_page_states(words: str) -> None:

@@ -24,7 +24,7 @@ from gancodec import container, weights
 from gancodec.container import Header, spec
 from gancodec.container.header import pack, varint
 from gancodec.entropy.huffman import HuffmanWriter
-from gancodec.entropy.levels import CLASS_ROW, FIRST_ROW
+from gancodec.entropy.levels import LOGISTIC
 from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.models.gic1.integers import EntropyModel
 from gancodec.models.split import image
@@ -158,10 +158,14 @@ def streams() -> Iterator[Attack]:
         yield Attack(f"nonsense-{name}.gic", gic(header, noise), "400 random bytes", info=OK)
         yield Attack(f"nothing-{name}.gic", gic(header, b""), "a stream of no bytes", info=OK)
         yield Attack(f"ones-{name}.gic", gic(header, b"\xff" * 400), "400 bytes of 0xff", info=OK)
-        for what, row, value in (("class", CLASS_ROW, 9), ("level", FIRST_ROW, 40), ("level-low", FIRST_ROW, -60000)):
+        for what, row, value in (
+            ("class", LOGISTIC.busy, 9),
+            ("level", LOGISTIC.first, 40),
+            ("level-low", LOGISTIC.first, -60000),
+        ):
             coder = writer()
             if what != "class":  # a flat map: its first level is that of all blocks
-                coder.code(np.array([CLASS_ROW], np.int32), np.array([-4], np.int32))
+                coder.code(np.array([LOGISTIC.busy], np.int32), np.array([-4], np.int32))
             coder.code(np.array([row], np.int32), np.array([value], np.int32))
             told = f"level map: {what[:5]} out of range"
             data = gic(header, coder.finish() + bytes(40))

@@ -18,6 +18,7 @@ MAX_VARINT: Final = (1 << 32) - 1
 CODEC_GIC1: Final = 0
 CODEC_SPLIT: Final = 1
 CODEC_WU2019: Final = 2
+CODEC_GIC2: Final = 6
 CODER_RANGE: Final = 0
 CODER_HUFFMAN: Final = 1
 CODER_WEBP: Final = 2
@@ -42,6 +43,7 @@ class CodecRules(NamedTuple):
     zero: tuple[str, ...] = ()
     none: str = ""
     tile_sides: tuple[int, ...] = TILE_SIDES
+    slices: int = 1
 
 
 CODECS: Final = {
@@ -50,6 +52,7 @@ CODECS: Final = {
         (CODER_WEBP, CODER_WEBP_LOSSLESS), ("model", "model_hash", "flags", "n", "level_shift"), "model", tile_sides=()
     ),
     CODEC_WU2019: CodecRules((CODER_RANGE, CODER_HUFFMAN), ("level_shift",), "levels"),
+    CODEC_GIC2: CodecRules((CODER_RANGE, CODER_HUFFMAN), slices=8),
 }
 
 ANCILLARY: Final = 0x80  # bit of a chunk type: unknown ones are skipped where set, refused where clear
