@@ -43,6 +43,7 @@ class Container:
     xmp: bytes | None = None
     chunks: tuple[ChunkInfo, ...] = ()
     tiles: Tiles | None = None
+    cut: tuple[int, int] | None = None  # TODO merge
 
     @classmethod
     def of(

@@ -73,6 +73,7 @@ class Decoded(NamedTuple):
 
     rgb: NDArray[np.uint8]
     comment: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Map(NamedTuple):

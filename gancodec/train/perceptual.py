@@ -1,12 +1,12 @@
 """Perceptual distances for the loss: weights from a folder that the user names.
 
-=====================================  =====================================================
-name                                   distance
-=====================================  =====================================================
-vgg19_16x.safetensors                  unit-length features of VGG-19 with a quarter of its channels (Wang et al., CVPR 2020)
-lpips_squeeze.safetensors              LPIPS v0.1 on SqueezeNet 1.1 (Zhang et al., CVPR 2018)
-wasserstein of vgg19_16x.safetensors   Wasserstein distortion (Qiu et al., 2024) on the same VGG-19
-=====================================  =====================================================
+====================================  ===============================================================================
+name                                  distance
+====================================  ===============================================================================
+vgg19_16x.safetensors                 unit-length features of VGG-19 with a quarter of its channels (Wang et al., 2020)
+lpips_squeeze.safetensors             LPIPS v0.1 on SqueezeNet 1.1 (Zhang et al., CVPR 2018)
+wasserstein of vgg19_16x.safetensors  Wasserstein distortion (Qiu et al., 2024) on the same VGG-19
+====================================  ===============================================================================
 
 A name ends with the file's.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gancodec.models.gic2.config import SYMBOL_LIMIT, Gic2Config
 from gancodec.models.gic2.network import RENDER_STRIDE, Gic2Model, Receiver, per_site, planar
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
-from gancodec.models.layers import half_precision, standardised
+from gancodec.models.layers import ByteLinear, half_precision, standardised
 from gancodec.models.registry import config_as
 from gancodec.tiling import Progress, Tile
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray
@@ -40,7 +40,7 @@ def reduced(receiver: Receiver, factor: int) -> Receiver:
     """
     receiver = copy.deepcopy(receiver)
     left, last = RENDER_STRIDE // factor, receiver.render.to_rgb
-    layer = nn.Linear(last.in_features, 3 * left * left, device=last.weight.device)
+    layer = ByteLinear(last.in_features, 3 * left * left, device=last.weight.device)
     squares = (left, factor, left, factor, 3)
     layer.weight.data = last.weight.detach().reshape(*squares, -1).mean((1, 3)).flatten(0, 2)
     layer.bias.data = last.bias.detach().reshape(squares).mean((1, 3)).flatten()

@@ -193,7 +193,7 @@ class Gains(nn.Module):
 class Projection(nn.Module):
     """The row of every latent symbol, from the hyper-latent alone: one matrix, and a line of knots for each channel.
 
-    weight : (SITES**2 * C, Kh), rows a unit of the hyper-latent; bias : (C,), the row of a still hyper-latent at gain 1.
+    weight : (SITES**2 * C, Kh), rows for a unit of the hyper-latent; bias : (C,), the row of one that is 0, at gain 1.
     """
 
     def __init__(self, config: Gic2Config) -> None:

@@ -41,7 +41,7 @@ def slice_ends(model: EntropyModel, hyper: IntArray, position: IntArray) -> tupl
     whole = total[-1]
     most = spec.CODECS[spec.CODEC_GIC2].slices
     count = 1 if whole < WHOLE_BELOW else min(most, 2 + int(np.log2(whole / WHOLE_BELOW)))
-    ends = []
+    ends: list[int] = []
     for halvings in range(count - 1, 0, -1):
         end = 1 + int(np.abs(np.log(np.maximum(total[:LADDER], 1) * 2.0**halvings / whole)).argmin())
         if end > (ends[-1] if ends else 0):

@@ -17,7 +17,7 @@ from gancodec.models.gic2.config import HYPER_LIMIT, LADDER, NEAR_MAX, STEPS
 from gancodec.models.gic2.integers import EntropyModel
 from gancodec.models.levels import LEVELS, SUBLEVELS
 from gancodec.models.stream import Frame, NextCoder
-from gancodec.types import BLOCK, LATENT_STRIDE, SITES, IntArray, Plane, Planes
+from gancodec.types import BLOCK, LATENT_STRIDE, SITES, IntArray, Number, Plane, Planes
 
 LAST = LADDER + 1  # behind every step
 
@@ -123,7 +123,7 @@ class Echo:
 
 
 def sent_hyper(model: EntropyModel, position: IntArray, hyper: IntArray) -> IntArray:
-    """Hyper-latent symbols (hb, wb, Kh) as a decoder has them of those wanted, (Kh, hb, wb): row 0 holds nothing but 0."""
+    """Hyper-latent symbols (hb, wb, Kh) as a decoder gets them of those wanted, (Kh, hb, wb): 0 where the row is 0."""
     return _code_hyper(Echo(), model, position, hyper, None)
 
 
@@ -134,7 +134,7 @@ def in_blocks(latents: IntArray) -> IntArray:
     return np.ascontiguousarray(blocks).ravel()
 
 
-def out_of_blocks(flat: IntArray, blocks: tuple[int, ...], channels: int) -> IntArray:
+def out_of_blocks(flat: NDArray[Number], blocks: tuple[int, ...], channels: int) -> NDArray[Number]:
     """Inverse of `in_blocks`, for (hb, wb) blocks."""
     hb, wb = blocks
     latents = flat.reshape(hb, wb, SITES, SITES, channels).transpose(4, 0, 2, 1, 3)

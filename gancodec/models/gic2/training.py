@@ -73,8 +73,8 @@ class Trained(Networks):
 
 
 class Coded(NamedTuple):
-    """What the decoder gets: latents (B, h, w, C), gains undone; and its price (B,), in bits that noise makes smooth, and
-    in bits of what is rounded, for information: the noise costs .14 bits a symbol even in the stillest row."""
+    """What the decoder gets: latents (B, h, w, C), gains undone; and its price (B,), in bits that noise makes smooth,
+    and in bits of what is rounded, for information: the noise costs .14 bits a symbol even in the stillest row."""
 
     latents: Tensor
     bits: Tensor
