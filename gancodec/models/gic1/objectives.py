@@ -162,6 +162,8 @@ class Masking(_Natural):
     """R + lambda * (D + perceptual) at realism 1, one random n for each crop."""
 
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
+        import torch
+
         from gancodec.models.gic1.training import coded_latents
         from gancodec.models.layers import half_precision
         from gancodec.models.losses import box_ms_ssim, distortion_weight
