@@ -47,6 +47,8 @@ class ModelInfo:
     default_realism : float or None
         What files are decoded with unless something else is asked for, in [0, 1]. None where the generator has no
         natural end: then 0 (most faithful) is all there is.
+    experimental : bool
+        Other weights may replace it, and they refuse its files.
     """
 
     id: int
@@ -59,6 +61,7 @@ class ModelInfo:
     calibration: dict[str, float]
     path: Path
     default_realism: float | None = None
+    experimental: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +130,7 @@ def _info(name: str, entry: dict[str, Any], default: str, place: Path) -> ModelI
         calibration={k: float(v) for k, v in entry["calibration"].items()},
         path=path,
         default_realism=realism,
+        experimental=bool(entry.get("experimental", False)),
     )
 
 

@@ -227,7 +227,7 @@ def channel_worth(model: Gic2Model) -> NDArray[np.int16]:
 
 def ladder(worth: NDArray[np.int16]) -> NDArray[np.int16]:
     """Keys, falling, at which slices may end, from what nearly no symbol reaches to what nearly all do: (LADDER,)."""
-    top, bottom = int(worth.max()) + 20, int(np.percentile(worth, 5)) - 10
+    top, bottom = np.percentile(worth, 90) + 28, np.median(worth) - 6
     keys = np.rint(np.linspace(top, bottom, LADDER)).astype(np.int16)
     result: NDArray[np.int16] = np.minimum(keys, keys[0] - np.arange(LADDER, dtype=np.int16))
     return result
