@@ -73,6 +73,11 @@ def _container() -> Iterator[bytes]:
         yield from (b"\0" + data, b"\1" + data)
     unknown = (chunk(0xFE, b"future"), chunk(spec.XMP, deflated(XMP)))
     yield b"\1" + gic(targets.SPLIT, targets._split_image(), *unknown)
+    for side, columns in ((None, 1), (256, 2)):
+        header = container.Header(256 * columns - 255, 9, 1, bytes(8), spec.CODEC_GIC2, spec.CODER_RANGE, 0, 0, 0)
+        streams = ((b"first", b"second", b"", b"fourth"),) * columns
+        data = container.write(container.Container.of(header, streams, side, bytes(header.width * 9), b"icc", xmp=XMP))
+        yield from (b"\0" + data, b"\1" + data)
 
 
 def _level_map() -> Iterator[bytes]:

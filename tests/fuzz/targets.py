@@ -88,6 +88,8 @@ def container_(data: bytes) -> None:
         data = mended(data)
     header = _run(container.read_header, data)
     parsed = _run(container.read, data, PIXELS)
+    part = _run(container.read, data, PIXELS, partial=True)
+    assert part == parsed or (parsed is None and part is not None and part.cut is not None)
     if parsed is None:
         _refused_by_all(data)
         return
