@@ -30,7 +30,7 @@ LAYERS = [
 ]
 # Floors inside of a room; "" are the files that lie in it. The registry, and it alone, imports from the folders of the
 # models: their configurations.
-MODELS = {"gic1", "wu2019", "split"}
+MODELS = {"gic1", "gic2", "wu2019", "split"}
 REGISTRY = "gancodec.models.registry"
 INNER = {
     "models": [{"levels", "config"}, {f"{model}.config" for model in MODELS}, {""}, MODELS],

@@ -33,7 +33,8 @@ def info(source: GicSource, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     dict
         That JSON can hold: ``file`` (of a path only), ``format``, ``width`` and ``height`` in pixels, ``bytes``,
         ``bpp``, ``codec``, ``coder``, ``model`` (0 for none), ``model_name``, ``model_hash``, ``model_installed``,
-        ``model_experimental``, ``n``, ``level_shift``, ``synthetic_detail``, ``gray``, and ``chunks``, each with name, type, offset and bytes.
+        ``model_experimental``, ``n``, ``level_shift``, ``synthetic_detail``, ``gray``, and ``chunks``, each with name,
+        type, offset and bytes.
 
     Raises
     ------

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec.models.gic2.config import SYMBOL_LIMIT, Gic2Config
-from gancodec.models.gic2.network import RENDER_STRIDE, Gic2Model, Receiver, per_site, planar
+from gancodec.models.gic2.layers import per_site, planar
+from gancodec.models.gic2.network import Gic2Model
+from gancodec.models.gic2.receiver import RENDER_STRIDE, Receiver
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
 from gancodec.models.layers import ByteLinear, half_precision, standardised
 from gancodec.models.registry import config_as

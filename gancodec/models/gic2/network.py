@@ -28,14 +28,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancodec.models.gic2.config import KNOTS, NEAR_MAX, STEPS, Gic2Config
-from gancodec.models.layers import ByteLinear, interpolate_rows, standardised
+from gancodec.models.gic2.layers import (
+    Block,
+    around,
+    at_position,
+    planar,
+    quadrants,
+    shuffle,
+    unshuffle,
+)
+from gancodec.models.gic2.receiver import Receiver
+from gancodec.models.layers import ByteLinear, standardised
 from gancodec.models.levels import N_LIMIT
-from gancodec.types import BLOCK, LATENT_STRIDE, SITES
+from gancodec.types import LATENT_STRIDE, SITES
 
 CENTRE_GAIN, GAIN_SLOPE = 4.0, 0.52  # at the start: step size ~ lambda**-0.5
 HYPER_CENTRE_GAIN, HYPER_GAIN_SLOPE = 1.5, 0.3
-RENDER_STRIDE = 4  # pixels a site of the renderer
-NOISE_CHANNELS = 8
 FIRST_ROW = 8.0  # bias of the projection at the start
 
 
@@ -48,72 +56,6 @@ class Analysis(NamedTuple):
     latent: Tensor
     hyper: Tensor
     importance: Tensor
-
-
-def unshuffle(x: Tensor, factor: int) -> Tensor:
-    """Squares of sites (B, h, w, C) as channels: (B, h/f, w/f, f*f*C), rows first."""
-    b, h, w, c = x.shape
-    squares = x.view(b, h // factor, factor, w // factor, factor, c).permute(0, 1, 3, 2, 4, 5)
-    return squares.reshape(b, h // factor, w // factor, factor * factor * c)
-
-
-def shuffle(x: Tensor, factor: int) -> Tensor:
-    """Inverse of `unshuffle`."""
-    b, h, w, c = x.shape
-    inner = c // (factor * factor)
-    squares = x.view(b, h, w, factor, factor, inner).permute(0, 1, 3, 2, 4, 5)
-    return squares.reshape(b, h * factor, w * factor, inner)
-
-
-def norm(x: Tensor) -> Tensor:
-    """x over its root mean square along the channels."""
-    return F.rms_norm(x, (x.shape[-1],), eps=1e-6)
-
-
-def planar(x: Tensor) -> Tensor:
-    """Channels first, as convolutions want them; (B, h, w, C) to (B, C, h, w)."""
-    return x.permute(0, 3, 1, 2)
-
-
-def between_blocks(position: Tensor, sites: int) -> Tensor:
-    """Positions (B, hb, wb) interpolated between the centres of blocks, `sites` a block and side: (B, rows, columns).
-
-    Levels change hard from block to block; what is float and sees them must not show it.
-    """
-    return F.interpolate(position[:, None], scale_factor=float(sites), mode="bilinear", align_corners=False)[:, 0]
-
-
-def per_site(values: Tensor) -> Tensor:
-    """Values of blocks (B, hb, wb, ...) as those of their sites (B, h, w, ...)."""
-    return values.repeat_interleave(SITES, 1).repeat_interleave(SITES, 2)
-
-
-def at_position(knots: Tensor, position: Tensor) -> Tensor:
-    """Rows of `knots` (KNOTS, C) at positions (...), linearly interpolated: (..., C)."""
-    return interpolate_rows(knots, position * (KNOTS - 1))
-
-
-class Block(nn.Module):
-    """Depthwise 3x3 between two projections, then a feed-forward pair: (B, h, w, C) to the same.
-
-    Hardswish, for it is the same in every runtime and GELU took a seventh of a training step.
-    """
-
-    def __init__(self, channels: int, ratio: int, linear: type[nn.Linear] = ByteLinear) -> None:
-        super().__init__()
-        self.inp, self.out = linear(channels, channels), linear(channels, channels)
-        self.spatial = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.up, self.down = linear(channels, ratio * channels), linear(ratio * channels, channels)
-        for layer in (self.out, self.down):  # the identity at the start
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x plus its two corrections."""
-        mixed = self.spatial(planar(self.inp(norm(x)))).permute(0, 2, 3, 1)
-        x = x + self.out(F.hardswish(mixed))
-        corrected: Tensor = x + self.down(F.hardswish(self.up(norm(x))))
-        return corrected
 
 
 class Sender(nn.Module):
@@ -229,19 +171,6 @@ class HyperRows(nn.Module):
         return result
 
 
-def quadrants(rows: int, columns: int, device: torch.device) -> Tensor:
-    """Which of STEPS passes each site belongs to, (rows, columns): of every 2x2, 0 and 2 above, 3 and 1 below."""
-    y, x = torch.arange(rows, device=device)[:, None] % 2, torch.arange(columns, device=device) % 2
-    return torch.where(y == x, y, 2 + y)
-
-
-def around(x: Tensor) -> Tensor:
-    """Sums over 3x3 neighbourhoods, (B, h, w, C), zeros outside."""
-    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-
-
 Code = Callable[[Tensor, Tensor], Tensor]  # means (B, h, w, C) and where they are asked for, to latents
 
 
@@ -286,97 +215,6 @@ class Means(nn.Module):
         channel = torch.arange(self.join.in_features, device=features.device)
         quadrant = quadrants(features.shape[1], features.shape[2], features.device)
         return (quadrant[..., None] - channel) % STEPS
-
-
-class LevelScale(nn.Module):
-    """Features scaled by level: how starved a region is."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.table = nn.Parameter(torch.zeros(KNOTS, channels))
-
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        """x (B, rows, columns, C) and positions (B, rows, columns)."""
-        places = torch.arange(KNOTS, device=position.device, dtype=position.dtype)
-        hats = (1 - (position[..., None] * (KNOTS - 1) - places).abs()).clamp(min=0)  # `at_position`, as a product
-        return x * (1 + hats @ self.table).to(x.dtype)
-
-
-class Renderer(nn.Module):
-    """The pointwise end of a receiver at 1/4: content, modulated by what the body says of its place."""
-
-    def __init__(self, config: Gic2Config) -> None:
-        super().__init__()
-        width = config.render_width
-        self.condition = ByteLinear(config.body_width, SITES**2 * width)
-        self.ada = ByteLinear(width, 3 * width)
-        self.first, self.second = ByteLinear(width, width), ByteLinear(width, width)
-        self.place = nn.Parameter(torch.zeros(SITES**2 * width))  # a bias for each of a site's 4x4 cells
-        self.scale = LevelScale(width)
-        self.to_rgb, self.stride = ByteLinear(width, 3 * RENDER_STRIDE**2), RENDER_STRIDE
-        nn.init.zeros_(self.ada.weight)
-        nn.init.zeros_(self.ada.bias)
-
-    def cells(self, content: Tensor) -> Tensor:
-        """Content (B, h, w, 16 R) as cells at 1/4, (B, 4h, 4w, R)."""
-        return shuffle(content + self.place.to(content.dtype), SITES)
-
-    def forward(self, body: Tensor, cells: Tensor, position: Tensor) -> Tensor:
-        """Body (B, h, w, W), cells (B, 4h, 4w, R) and positions (B, 4h, 4w) to RGB (B, H, W, 3), not clipped."""
-        shift, scale, gate = self.ada(F.silu(shuffle(self.condition(body), SITES))).chunk(3, -1)
-        cells = cells + (1 + gate) * self.second(F.silu(self.first(cells * (1 + scale) + shift)))
-        return shuffle(self.to_rgb(self.scale(cells, position)), self.stride).float() + 0.5
-
-
-class Receiver(nn.Module):
-    """Latents to picture, most faithful."""
-
-    def __init__(self, config: Gic2Config) -> None:
-        super().__init__()
-        self.inp = ByteLinear(config.channels, config.body_width)
-        self.scale = LevelScale(config.body_width)
-        self.shared, self.own = Block(config.body_width, 2), Block(config.body_width, 2)
-        self.content = ByteLinear(config.channels, SITES**2 * config.render_width)
-        self.render = Renderer(config)
-
-    def begin(self, latent: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, h, w, C) and positions (B, hb, wb) to what both ends share: body and content."""
-        body = self.shared(self.scale(self.inp(latent), between_blocks(position, SITES)))
-        return body, self.content(latent)
-
-    def end(self, body: Tensor, content: Tensor, position: Tensor) -> Tensor:
-        """The rest, to pictures (B, H, W, 3), not clipped."""
-        fine = between_blocks(position, BLOCK // RENDER_STRIDE)
-        decoded: Tensor = self.render(self.own(body), self.render.cells(content), fine)
-        return decoded
-
-    def forward(self, latent: Tensor, position: Tensor) -> Tensor:
-        """Latents (B, h, w, C), gains undone, and positions (B, hb, wb) in [0, 1] to pictures (B, H, W, 3)."""
-        return self.end(*self.begin(latent, position), position)
-
-
-class NaturalEnd(nn.Module):
-    """What the natural end of the receiver has of its own: texture from noise, and a depthwise 3x3 at 1/4."""
-
-    def __init__(self, config: Gic2Config) -> None:
-        super().__init__()
-        width = config.render_width
-        self.own, self.render = Block(config.body_width, 2), Renderer(config)
-        self.noise_scale, self.noise_in = LevelScale(NOISE_CHANNELS), ByteLinear(NOISE_CHANNELS, width)
-        self.near = nn.Conv2d(width, width, 3, padding=1, groups=width)
-        nn.init.normal_(self.noise_in.weight, std=0.02)
-        for parameter in (self.noise_in.bias, self.near.weight, self.near.bias):
-            nn.init.zeros_(parameter)  # type: ignore[arg-type]
-
-    def forward(self, body: Tensor, content: Tensor, position: Tensor) -> Tensor:
-        """As `Receiver.end`, with new noise each time."""
-        fine = between_blocks(position, BLOCK // RENDER_STRIDE)
-        cells = self.render.cells(content)
-        noise = torch.randn(*cells.shape[:3], NOISE_CHANNELS, device=cells.device, dtype=cells.dtype)
-        cells = cells + self.noise_in(self.noise_scale(noise, fine))
-        cells = cells + self.near(planar(cells)).permute(0, 2, 3, 1)
-        decoded: Tensor = self.render(self.own(body), cells, fine)
-        return decoded
 
 
 class Gic2Model(nn.Module):

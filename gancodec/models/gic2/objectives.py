@@ -12,18 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gancodec.models.gic2.config import Gic2Config
-from gancodec.models.levels import BALANCE, LAMBDA_CENTRE, LEVELS, N_LIMIT, logit_to_level
+from gancodec.models.levels import BALANCE, LAMBDA_CENTRE, LEVELS
 from gancodec.models.recipe import Objective
 from gancodec.models.registry import config_as
-from gancodec.types import BLOCK
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gancodec.models.gic2.training import Trained
     from gancodec.models.recipe import Distance
-
-WIDE, USUAL_N = 0.25, 2.8  # share of crops over all n, and the limit of the others
 
 
 @dataclass(frozen=True)
@@ -67,20 +64,21 @@ class RateDistortion(Objective["Trained"]):
             net.switch_channels(batches)
 
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
-        from gancodec.models.gic2.training import coded_latents
+        from gancodec.models.gic2.training import coded_latents, one_level, weighted_distortion
         from gancodec.models.layers import half_precision
+        from gancodec.models.losses import random_levels
 
         net.round_matrices(self.quantised and progress >= self.rounded_from)
         model, kind = net.model, x.device.type
         with half_precision(kind):
             latent = model.sender(x)
             hyper, importance = model.hyper_encoder(latent), model.masker(latent)
-            level, weight = self.levels(importance)
+            level, weight = (random_levels if self.quantised else one_level)(importance)
             coded = coded_latents(model, latent, hyper, level, self.quantised)
             position = level / (LEVELS - 1)
             body, content = model.receiver.begin(coded.latents, position)
             decoded = model.receiver.end(body, content, position)
-        distortion, squared, ms_ssim = self.distortion(decoded, x, weight)
+        distortion, squared, ms_ssim = weighted_distortion(decoded, x, weight, self.mse, self.ms_ssim)
         bpp, rounded = (bits / (x.shape[2] * x.shape[3]) for bits in coded[1:])
         balance = (weight.mean((1, 2)) / LAMBDA_CENTRE) ** BALANCE
         loss = ((bpp + distortion) * balance).mean()
@@ -91,33 +89,8 @@ class RateDistortion(Objective["Trained"]):
             with half_precision(kind):
                 lively = net.natural(body[some], content[some], position[some]).float()
             apart = features(lively.permute(0, 3, 1, 2).contiguous(), x[some].contiguous())
-            moved = self.distortion(lively, x[some], weight[some])[0]
+            moved = weighted_distortion(lively, x[some], weight[some], self.mse, self.ms_ssim)[0]
             both = self.natural_d * moved + self.perceptual * apart * weight[some].mean((1, 2))
             loss = loss + self.natural * (both * balance[some]).mean()
             losses["features"] = apart.mean()
         return {"loss": loss, **losses}
-
-    def levels(self, importance: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels (B, hb, wb) to train on, and the lambda of each block: maps, or one level a picture (S1)."""
-        import torch
-
-        from gancodec.models.losses import distortion_weight, random_levels
-
-        if self.quantised:
-            return random_levels(importance)
-        batch, device = len(importance), importance.device
-        wide = torch.rand(batch, device=device) < WIDE
-        logit = (torch.rand(batch, device=device) * 2 - 1) * torch.where(wide, N_LIMIT, USUAL_N)
-        logits = logit[:, None, None].expand_as(importance)
-        return logit_to_level(logits), distortion_weight(logits)
-
-    def distortion(self, decoded: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Lambda * D, squared errors in 8-bit units and MS-SSIM of pictures (B, H, W, 3) against x (B, 3, H, W)."""
-        from gancodec.models.losses import box_ms_ssim
-
-        decoded = decoded.float().permute(0, 3, 1, 2).contiguous()
-        pixels = weight[:, None].repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
-        squared = (decoded - x).square() * 255**2
-        ms_ssim = box_ms_ssim(decoded.clamp(0, 1), x, weight)
-        parts = self.mse * (squared * pixels).mean((1, 2, 3)), self.ms_ssim * weight.mean((1, 2)) * (1 - ms_ssim)
-        return sum(parts), squared, ms_ssim  # type: ignore[return-value]

@@ -15,16 +15,20 @@ from torch import Tensor
 from gancodec.entropy.gaussian import ROWS, ROWS_A_NEPER, SIGMA_MIN, gaussian_tables
 from gancodec.entropy.tables import Arrays
 from gancodec.models.gic2.config import GAIN_BITS, INPUT_MAX, LADDER, ROW_BITS, UNIT_BITS, Gic2Config
-from gancodec.models.gic2.network import Gic2Model, NaturalEnd, per_site
+from gancodec.models.gic2.layers import per_site
+from gancodec.models.gic2.network import Gic2Model
+from gancodec.models.gic2.receiver import NaturalEnd
 from gancodec.models.layers import ByteLinear, ste_round
-from gancodec.models.levels import LEVELS
+from gancodec.models.levels import LEVELS, N_LIMIT, logit_to_level
+from gancodec.models.losses import box_ms_ssim, distortion_weight
 from gancodec.models.training import Networks
-from gancodec.types import SITES
+from gancodec.types import BLOCK, SITES
 
 WEIGHT_LIMIT = 127  # int8 weights
 LEAST_SCALE = 0.05  # of a hyper-latent, in S1
 ESCAPE = 20.0  # bits from which a symbol is an escape
 QUIET = 1e-4  # share of a channel's latents that may reach half a step where the channel is off
+WIDE, USUAL_N = 0.25, 2.8  # share of crops over all n, and the limit of the others
 PROBE = 7  # sites a side of what measures a channel's worth
 
 
@@ -160,6 +164,34 @@ def gaussian_bits(v: Tensor, sigma: Tensor) -> Tensor:
     p = torch.special.ndtr((0.5 - v) / sigma) - torch.special.ndtr((-0.5 - v) / sigma)
     least = 2**-ESCAPE
     return torch.where(p > least, -torch.log2(p.clamp(min=least)), ESCAPE + 2 * torch.log2(1 + v))
+
+
+def one_level(importance: Tensor) -> tuple[Tensor, Tensor]:
+    """A random level for each picture, whatever the importance (B, hb, wb) of its blocks.
+
+    Returns (levels (B, hb, wb) in [0, L-1], lambdas (B, hb, wb)).
+    """
+    batch, device = len(importance), importance.device
+    wide = torch.rand(batch, device=device) < WIDE
+    logit = (torch.rand(batch, device=device) * 2 - 1) * torch.where(wide, N_LIMIT, USUAL_N)
+    logits = logit[:, None, None].expand_as(importance)
+    return logit_to_level(logits), distortion_weight(logits)
+
+
+def weighted_distortion(
+    decoded: Tensor, x: Tensor, weight: Tensor, mse: float, ms_ssim: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lambda * D (B,), squared errors in 8-bit units, and MS-SSIM (B,).
+
+    decoded : (B, H, W, 3); x : (B, 3, H, W); weight : (B, hb, wb), the lambda of each block.
+    D = mse * MSE + ms_ssim * (1 - MS-SSIM).
+    """
+    decoded = decoded.float().permute(0, 3, 1, 2).contiguous()
+    pixels = weight[:, None].repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
+    squared = (decoded - x).square() * 255**2
+    similar = box_ms_ssim(decoded.clamp(0, 1), x, weight)
+    distortion = mse * (squared * pixels).mean((1, 2, 3)) + ms_ssim * weight.mean((1, 2)) * (1 - similar)
+    return distortion, squared, similar
 
 
 @torch.no_grad()
