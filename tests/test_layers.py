@@ -40,7 +40,10 @@ INNER = {
 TORCH = (
     "gancodec.features",
     *(f"gancodec.models.{name}" for name in ("inference", "training", "layers", "losses")),
-    *(f"gancodec.models.*.{name}" for name in ("network", "context", "discriminator", "inference")),
+    *(
+        f"gancodec.models.*.{name}"
+        for name in ("network", "context", "discriminator", "inference", "layers", "receiver")
+    ),
     "gancodec.models.*.training",
     *("gancodec.train.*", "gancodec.evaluate.*", "gancodec.codec.onnx_export"),
 )
