@@ -42,9 +42,9 @@ TORCH = (
     *(f"gancodec.models.{name}" for name in ("inference", "training", "layers", "losses")),
     *(
         f"gancodec.models.*.{name}"
-        for name in ("network", "context", "discriminator", "inference", "layers", "receiver")
+        for name in ("network", "context", "discriminator", "inference", "receiver")
     ),
-    "gancodec.models.*.training",
+    *("gancodec.models.*.training", "gancodec.models.gic2.layers"),
     *("gancodec.train.*", "gancodec.evaluate.*", "gancodec.codec.onnx_export"),
 )
 # Functions that import it when they run, by module.
