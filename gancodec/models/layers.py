@@ -10,6 +10,11 @@ from torch import Tensor, nn
 SLOPE = 0.1  # of every leaky ReLU
 
 
+def fast_bfloat16() -> bool:
+    """Does this CPU compute bfloat16 convolutions in hardware? No, where PyTorch does not tell."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+
+
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     """Convolution that keeps the size (or divides it by `stride`)."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)

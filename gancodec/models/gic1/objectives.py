@@ -56,6 +56,10 @@ class RateDistortion(Objective["Trained"]):
         if self.quantised:
             net.prepare_quantisation(batches)
 
+    def phase(self, progress: float) -> float:
+        """The same from the first step to the last."""
+        return 0.0
+
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
 
@@ -161,6 +165,10 @@ class Adversarial(_Natural):
 
 class Masking(_Natural):
     """R + lambda * (D + perceptual) at realism 1, one random n for each crop."""
+
+    def phase(self, progress: float) -> float:
+        """The same from the first step to the last."""
+        return 0.0
 
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
