@@ -1,4 +1,4 @@
-"""One model beside another in one run: decoding, entropy decoding, encoding at a fixed n. Writes build/bench/models.jsonl.
+"""One model beside another in one run: decoding, entropy decoding, encoding at an n. Writes build/bench/models.jsonl.
 
     python benchmarks/bench_models.py gic2 gic1-small-2 [--pictures FOLDER] [--threads 1]
 
