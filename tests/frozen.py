@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from gancodec import weights
@@ -19,7 +20,9 @@ def add_gic2(folder: Path) -> None:
     entry = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))["models"][NAME]
     shutil.copy(FOLDER / entry["file"], folder)
     path = folder / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"default": NAME, "models": {}}
+    manifest: dict[str, Any] = {"default": NAME, "models": {}}
+    if path.exists():
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest["models"][NAME] = entry
     path.write_text(json.dumps(manifest), encoding="utf-8")
 

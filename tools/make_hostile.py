@@ -302,7 +302,7 @@ def sliced_streams() -> Iterator[Attack]:
             told = ""
             if what == "hyper":
                 rows = model.hyper_rows(np.zeros((1, model.hyper_channels), np.int32), np.array([256]), 0)[0]
-                coder.code(rows, np.full(len(rows), -60000, np.int32))  # type: ignore[arg-type]
+                coder.code(rows, np.full(len(rows), -60000, np.int32))
                 told = "hyper-latent out of range"
             data = gic(replace(header, width=size[0], height=size[1]), b"\1" + coder.finish() + bytes(40))
             text = {"hyper": "hyper-latents of -60000", "pixels": "4096x4096 pixels in 50 bytes, of codec 6"}[what]

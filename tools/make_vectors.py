@@ -299,7 +299,8 @@ def _gray() -> Picture:
 def _smooth(height: int, width: int) -> Pixels:
     y, x = np.mgrid[0:height, 0:width] / 40.0
     waves = [np.sin(x * a + b) + np.cos(y * b - x / 9) for a, b in ((0.5, 1.0), (0.9, 0.4), (0.3, 0.7))]
-    return np.rint(np.stack(waves, -1) * 50 + 128).astype(np.uint8)
+    rgb: Pixels = np.rint(np.stack(waves, -1) * 50 + 128).astype(np.uint8)
+    return rgb
 
 
 SLICED_CASES = {
