@@ -106,20 +106,22 @@ def _is_part(part: Symbols | None, whole: Symbols) -> bool:
 
 
 def _differs(file_of: Callable[[Parts], bytes], parts: Parts, choice: int, symbols: Symbols) -> None:
-    """Slices of which a bit is changed mean something else where they are accepted too: nothing of a slice goes unread.
+    """A slice that goes on for a word is refused, and one of which a bit is changed means something else where it is
+    accepted too: nothing of a slice goes unread.
 
     But for the start of the first one: which class a level map has that is flat is up to the writer.
     """
     number = choice % len(parts.slices)
-    begin, size = 0 if number else CLASS_BITS, 8 * len(parts.slices[number])
+    before, mine, behind = parts.slices[:number], parts.slices[number], parts.slices[number + 1 :]
+    longer = parts._replace(slices=(*before, mine + bytes(4), *behind))
+    assert run(read_symbols, file_of(longer)) is None, f"slice {number} may go on"
+    begin, size = 0 if number else CLASS_BITS, 8 * len(mine)
     if size <= begin:
         return
     place = begin + (choice << 8 | choice) % (size - begin)
-    changed = bytearray(parts.slices[number])
+    changed = bytearray(mine)
     changed[place // 8] ^= 1 << place % 8
-    others = list(parts.slices)
-    others[number] = bytes(changed)
-    other = run(read_symbols, file_of(parts._replace(slices=tuple(others))))
+    other = run(read_symbols, file_of(parts._replace(slices=(*before, bytes(changed), *behind))))
     if other is not None:
         same = all(np.array_equal(a, b) for a, b in zip(symbols, other, strict=True))
         assert not same, f"bit {place} of slice {number} means nothing"
