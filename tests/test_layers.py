@@ -40,10 +40,7 @@ INNER = {
 TORCH = (
     "gancodec.features",
     *(f"gancodec.models.{name}" for name in ("inference", "training", "layers", "losses")),
-    *(
-        f"gancodec.models.*.{name}"
-        for name in ("network", "context", "discriminator", "inference", "receiver")
-    ),
+    *(f"gancodec.models.*.{name}" for name in ("network", "context", "discriminator", "inference", "receiver")),
     *("gancodec.models.*.training", "gancodec.models.gic2.layers"),
     *("gancodec.train.*", "gancodec.evaluate.*", "gancodec.codec.onnx_export"),
 )

@@ -56,6 +56,10 @@ class RateDistortion(Objective["Trained"]):
         if self.quantised:
             net.prepare_quantisation(batches)
 
+    def phase(self, progress: float) -> float:
+        """The same from the first step to the last."""
+        return 0.0
+
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         from gancodec.models.gic1.training import coded_latents
         from gancodec.models.layers import half_precision
@@ -160,6 +164,10 @@ class Adversarial(_Natural):
 
 class Masking(_Natural):
     """R + lambda * (D + perceptual) at realism 1, one random n for each crop."""
+
+    def phase(self, progress: float) -> float:
+        """The same from the first step to the last."""
+        return 0.0
 
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch

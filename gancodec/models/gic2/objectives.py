@@ -63,6 +63,10 @@ class RateDistortion(Objective["Trained"]):
         if self.quantised:
             net.switch_channels(batches)
 
+    def phase(self, progress: float) -> float:
+        """Before the matrices are rounded, and after."""
+        return float(self.quantised and progress >= self.rounded_from)
+
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         from gancodec.models.gic2.training import coded_latents, one_level, weighted_distortion
         from gancodec.models.layers import half_precision

@@ -37,7 +37,8 @@ class Renderer(nn.Module):
     def forward(self, body: Tensor, cells: Tensor, position: Tensor) -> Tensor:
         """Body (B, h, w, W), cells (B, 4h, 4w, R) and positions (B, 4h, 4w) to RGB (B, H, W, 3), not clipped."""
         shift, scale, gate = self.ada(F.silu(shuffle(self.condition(body), SITES))).chunk(3, -1)
-        cells = cells + (1 + gate) * self.second(F.silu(self.first(cells * (1 + scale) + shift)))
+        mixed = self.second(F.silu(self.first(torch.addcmul(shift, cells, 1 + scale))))
+        cells = torch.addcmul(cells, mixed, 1 + gate)
         return shuffle(self.to_rgb(self.scale(cells, position)), self.stride).float() + 0.5
 
 
