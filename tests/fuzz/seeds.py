@@ -17,6 +17,7 @@ from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.levels import LEVELS
 from gancodec.types import Geometry, Picture
+from tests.frozen import FOLDER
 from tests.fuzz import targets
 from tests.fuzz.build import chunk, deflated, gic
 from tests.fuzz.pictures import EXIF, XMP, profile, sound
@@ -130,6 +131,25 @@ def _split() -> Iterator[bytes]:
             yield bytes((header.width - 1, header.height - 1, header.coder - spec.CODER_WEBP, 3, 99)) + parsed.image
 
 
+def _slices() -> Iterator[bytes]:
+    for path in sorted(FOLDER.glob("*.gic")):
+        parsed = container.read(path.read_bytes(), partial=True)
+        header, stream = parsed.header, b"".join(parsed.streams[0])
+        if parsed.tiles is None and max(header.width, header.height) <= 192:
+            start = bytes((header.width - 1, header.height - 1, header.coder, header.level_shift))
+            yield from (start + bytes((mode, choice)) + stream for mode, choice in ((0, 7), (1, 0), (3, 9)))
+
+
+def _partial() -> Iterator[bytes]:
+    for path in sorted(FOLDER.glob("*.gic")):
+        data = path.read_bytes()
+        if len(data) < 1000:
+            yield from (
+                bytes((mode,)) + place.to_bytes(2, "little") + data for mode, place in ((1, 0), (2, 200), (3, 99))
+            )
+    yield b"\2\0\1" + (FOLDER.parent / "v1" / "odd.gic").read_bytes()
+
+
 MAKERS = {
     "container": _container,
     "level_map": _level_map,
@@ -139,4 +159,6 @@ MAKERS = {
     "metadata": _metadata,
     "pictures": _pictures,
     "split": _split,
+    "slices": _slices,
+    "partial": _partial,
 }
