@@ -511,7 +511,10 @@ def test_the_others_have_no_slices_and_the_order_that_they_had(header: Header) -
     assert [info.name for info in read(write(parsed)).chunks] == ["IMAGE", "ICC", "XMP", "END"]
 
 
-@pytest.mark.parametrize("path", sorted(VECTORS.glob("*/*.gic")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+WHOLE = sorted(path for path in VECTORS.glob("*/*.gic") if not path.stem.startswith("cut"))
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_released_files_are_written_as_they_were(path: Path) -> None:
     data = path.read_bytes()
     parsed = read(data)
