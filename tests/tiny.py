@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from gancodec.features import SMALL_VGG19, SQUEEZE_TAPS
 from gancodec.models.gic1.training import Trained
-from gancodec.models.gic2.network import Block
+from gancodec.models.gic2.layers import Block
 from gancodec.models.gic2.training import Trained as Gic2Trained
 from gancodec.models.inference import Source
 from gancodec.models.registry import MODELS

@@ -15,7 +15,7 @@ from torch import Tensor
 from gancodec.entropy.gaussian import ROWS, ROWS_A_NEPER, SIGMA_MIN, gaussian_tables
 from gancodec.entropy.tables import Arrays
 from gancodec.models.gic2.config import GAIN_BITS, INPUT_MAX, LADDER, ROW_BITS, UNIT_BITS, Gic2Config
-from gancodec.models.gic2.layers import per_site
+from gancodec.models.gic2.layers import at_position, per_site
 from gancodec.models.gic2.network import Gic2Model
 from gancodec.models.gic2.receiver import NaturalEnd
 from gancodec.models.layers import ByteLinear, ste_round
@@ -96,14 +96,16 @@ def coded_latents(model: Gic2Model, latent: Tensor, hyper: Tensor, level: Tensor
     hyper_gain = hyper_log_gain.exp()
     z = hyper.float() * hyper_gain
     symbols = ste_round(z)
-    z_rows = (model.hyper_rows(symbols, position, hyper_log_gain) - math.log(SIGMA_MIN)) * ROWS_A_NEPER
+    least = math.log(SIGMA_MIN) + 1 / ROWS_A_NEPER if quantised else -math.inf
+    z_rows = (model.hyper_rows(symbols, position, hyper_log_gain, least) - math.log(SIGMA_MIN)) * ROWS_A_NEPER
     if quantised:
         z_rows = floored(z_rows)
         symbols = symbols * (z_rows >= 1)
     z_sigma = sigma_at(z_rows, math.log(LEAST_SCALE))
     units = symbols / hyper_gain
     log_gain = per_site(model.gains(position))
-    rows = projected_rows(model, units, log_gain, quantised)
+    inverse = at_position((-model.hyper_gains.knots()).exp(), position)  # as it is frozen: between knots along a line
+    rows = projected_rows(model, symbols * inverse, log_gain, quantised)
     on = per_site(level)[..., None] >= model.first if quantised else torch.ones_like(rows, dtype=torch.bool)
     sent = on & (rows >= 1) if quantised else on
     latents, residual = around_means(model, latent.float(), units, log_gain.exp(), sent)
