@@ -22,11 +22,13 @@ from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, verify_b
 from gancodec.codec.api import codec_of
 from gancodec.errors import UsageError
 from gancodec.metrics import psnr
-from gancodec.models.gic2 import slices
+from gancodec.models import losses as losses_module
+from gancodec.models.gic2 import slices, training
 from gancodec.models.gic2.objectives import RateDistortion
-from gancodec.models.gic2.training import Trained
+from gancodec.models.gic2.training import Trained, one_level
 from gancodec.models.layers import ByteLinear
 from gancodec.models.levels import LEVELS, N_LIMIT
+from gancodec.models.losses import random_levels
 from gancodec.models.registry import MODELS
 from gancodec.models.stream import Frame
 from gancodec.train import perceptual
@@ -56,15 +58,22 @@ def test_levels_of_the_stages() -> None:
     """One a picture in S1; maps in S2, half of them after the masker."""
     torch.manual_seed(3)
     importance = torch.randn(64, 3, 4)
-    level, weight = RateDistortion().levels(importance)
+    level, weight = one_level(importance)
     assert (level == level[:, :1, :1]).all()
     assert (weight == weight[:, :1, :1]).all()
     assert 0 <= level.min() < 6 < 25 < level.max() <= LEVELS - 1
     assert torch.equal(level[:, 0, 0].argsort(), weight[:, 0, 0].argsort())
     usual = (2 * level[:, 0, 0] / (LEVELS - 1) - 1).abs() * N_LIMIT <= 2.8
     assert 0.7 < usual.float().mean() < 1
-    maps, _ = RateDistortion(quantised=True).levels(importance)
+    maps, _ = random_levels(importance)
     assert (maps[:, 0, 0] != maps[:, 1, 1]).float().mean() > 0.9
+    used = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "one_level", lambda given: used.append("one") or one_level(given))
+        patch.setattr(losses_module, "random_levels", lambda given: used.append("maps") or random_levels(given))
+        for quantised in (False, True):
+            losses(RateDistortion(quantised=quantised, natural=0), networks(RECIPES[S2]), torch.rand(1, 3, 64, 64))
+    assert used == ["one", "maps"]
     assert 0 <= maps.min() <= maps.max() <= LEVELS - 1
 
 
@@ -79,6 +88,9 @@ def test_matrices_are_rounded_towards_the_end_of_s2(quantised: bool) -> None:
     for progress, rounded in ((0.0, False), (0.69, False), (0.7, quantised), (0.99, quantised), (0.1, False)):
         losses(objective, net, x, progress)
         assert {m.rounded for m in matrices} == {rounded}
+    phases = [objective.phase(progress) for progress in (0.0, 0.3, 0.69, 0.7, 0.99)]
+    assert len(set(phases[:3])) == len(set(phases[3:])) == 1, "compiled once for each"
+    assert (phases[0] != phases[-1]) is quantised
 
 
 def test_the_natural_end_learns_and_teaches_a_little() -> None:
