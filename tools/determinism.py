@@ -230,10 +230,11 @@ def pixels(folder: Path, paths: Sequence[str], chosen: dict[str, dict[str, str]]
 def installed(case: str) -> bool:
     """Is the model of a case there?"""
     from gancodec import weights
+    from gancodec.errors import MissingWeights
 
     try:
         return weights.find(CASES[case][3]).installed
-    except weights.MissingWeights:
+    except MissingWeights:
         return False
 
 

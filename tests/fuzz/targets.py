@@ -58,9 +58,9 @@ def prepare(folder: Path) -> None:
     """Install the tiny seeded model into an empty folder, which GANCODEC_WEIGHTS must name."""
     from gancodec.models.registry import MODELS
     from gancodec.train.freeze import install
-    from tests.tiny import tiny_weights, tiny_wu2019_weights
+    from tests.tiny import tiny_gic2_weights, tiny_weights, tiny_wu2019_weights
 
-    for made in (tiny_weights(), tiny_wu2019_weights()):
+    for made in (tiny_weights(), tiny_wu2019_weights(), tiny_gic2_weights()):
         name = made.info.name
         install(made, MODELS[name], folder, {"description": "seeded, for tests"})
         # Networks and Huffman codes are built at their first use, which takes seconds: no matter of any input.
@@ -147,6 +147,11 @@ def planes(data: bytes) -> None:
     _stream(data, "wu2019-tiny", spec.CODEC_WU2019)
 
 
+def projected(data: bytes) -> None:
+    """The same with the gic2 codec, of one slice or as if of several."""
+    _stream(data, "gic2-tiny", spec.CODEC_GIC2)
+
+
 def _stream(data: bytes, model: str | None, codec: int) -> None:
     fields, stream = data[:5].ljust(5, b"\0"), data[5:]
     info = weights.find(model)
@@ -159,7 +164,7 @@ def _stream(data: bytes, model: str | None, codec: int) -> None:
         coder=CODERS[fields[2] % 2],
         flags=0,
         n=0,
-        level_shift=fields[3] % 16 if codec == spec.CODEC_GIC1 else 0,
+        level_shift=0 if "level_shift" in spec.CODECS[codec].zero else fields[3] % 16,
     )
     file = gic(header, stream)
     symbols = _run(read_symbols, file)
@@ -201,9 +206,10 @@ def _differs(header: Header, stream: bytes, choice: int, symbols: tuple[np.ndarr
 
     But for its start: which class it gives to a level map that is flat, or of one block, is up to the writer.
     """
-    if 8 * len(stream) <= CLASS_BITS:
+    start = CLASS_BITS + (8 if spec.CODECS[header.codec].slices > 1 else 0)  # behind the number of slices
+    if 8 * len(stream) <= start:
         return
-    place = CLASS_BITS + (choice << 8 | choice) % (8 * len(stream) - CLASS_BITS)
+    place = start + (choice << 8 | choice) % (8 * len(stream) - start)
     changed = bytearray(stream)
     changed[place // 8] ^= 1 << place % 8
     other = _run(read_symbols, gic(header, bytes(changed)))
@@ -346,6 +352,7 @@ TARGETS: dict[str, Target] = {
     "level_map": level_map,
     "latents": latents,
     "planes": planes,
+    "projected": projected,
     "tiles": tiles,
     "metadata": metadata,
     "pictures": pictures,
