@@ -68,6 +68,20 @@ def test_lists_that_no_writer_makes(data: bytes, match: str) -> None:
         unpack_list(data)
 
 
+def test_slices_have_the_lengths_that_the_first_one_names(codec: Gic2Codec) -> None:
+    """Or are refused, sound or not, and if only the first ones are there."""
+    given = made(codec, level_map("busy", (3, 4)))
+    data = codec.write(given.wanted._replace(ends=ends_of(4, given)), given.frame)
+    listed, first = unpack_list(data[0])
+    for number in range(1, len(data)):
+        lengths = [len(part) + (k == number) for k, part in enumerate(data)]
+        lying = pack_list(tuple(map(bytes, lengths)), listed.ends) + first
+        for count in range(number + 1, len(data) + 1):
+            with pytest.raises(CorruptFile, match="other lengths"):
+                codec.read((lying, *data[1:count]), given.frame)
+        codec.read((lying, *data[1:number]), given.frame)
+
+
 # --- the first slices
 
 
