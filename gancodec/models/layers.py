@@ -154,5 +154,6 @@ class ByteLinear(nn.Linear):
     @torch.no_grad()
     def to_bytes(self) -> tuple[Tensor, Tensor]:
         """Weight in int8 and the scale of each row, (O, 1) float16."""
-        scale = (self.weight.abs().amax(1, keepdim=True) / 127).clamp(min=6e-8).half()
+        most = self.weight.abs().amax(1, keepdim=True) * (1 + 2**-10) / 127  # no less than it is, once it is half
+        scale = most.clamp(min=6e-8).half()
         return (self.weight / scale.float()).round().clamp(-127, 127).to(torch.int8), scale

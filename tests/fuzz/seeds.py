@@ -46,6 +46,7 @@ def _files() -> Iterator[bytes]:
         for entropy in ("range", "huffman"):
             yield encode_picture(Picture(rgb), EncodeOptions(n=float(rng.uniform(-1, 2)), entropy=entropy)).data
             yield encode_picture(Picture(rgb), EncodeOptions(n=0.5, entropy=entropy, model="wu2019-tiny")).data
+            yield encode_picture(Picture(rgb), EncodeOptions(n=0.5, entropy=entropy, model="gic2-tiny")).data
         full = Picture(rgb, alpha, profile(), EXIF, XMP)
         for inner in ("lossy", "lossless"):
             boxes = (Box(0, 0, max(1, width // 2), height),)

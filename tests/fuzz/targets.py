@@ -139,7 +139,7 @@ def _stream(data: bytes, model: str | None, codec: int) -> None:
         coder=CODERS[fields[2] % 2],
         flags=0,
         n=0,
-        level_shift=fields[3] % 16 if codec == spec.CODEC_GIC1 else 0,
+        level_shift=0 if "level_shift" in spec.CODECS[codec].zero else fields[3] % 16,
     )
     file = gic(header, stream)
     symbols = run(read_symbols, file)
@@ -181,9 +181,10 @@ def _differs(header: Header, stream: bytes, choice: int, symbols: tuple[np.ndarr
 
     But for its start: which class it gives to a level map that is flat, or of one block, is up to the writer.
     """
-    if 8 * len(stream) <= CLASS_BITS:
+    start = CLASS_BITS + (8 if spec.CODECS[header.codec].slices > 1 else 0)  # behind the number of slices
+    if 8 * len(stream) <= start:
         return
-    place = CLASS_BITS + (choice << 8 | choice) % (8 * len(stream) - CLASS_BITS)
+    place = start + (choice << 8 | choice) % (8 * len(stream) - start)
     changed = bytearray(stream)
     changed[place // 8] ^= 1 << place % 8
     other = run(read_symbols, gic(header, bytes(changed)))

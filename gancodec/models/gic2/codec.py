@@ -14,7 +14,7 @@ from gancodec.errors import CorruptFile
 from gancodec.models.gic2.config import HYPER_LIMIT, TOP
 from gancodec.models.gic2.integers import EntropyModel
 from gancodec.models.gic2.slices import slice_ends
-from gancodec.models.gic2.symbols import Symbols, Wanted, out_of_blocks, pack_list, sent_hyper, unpack_list, walk
+from gancodec.models.gic2.symbols import LAST, Symbols, Wanted, out_of_blocks, pack_list, sent_hyper, unpack_list, walk
 from gancodec.models.guidance import UNGUIDED, Guidance
 from gancodec.models.importance import block_levels
 from gancodec.models.learned import LearnedCodec
@@ -72,7 +72,9 @@ class Gic2Codec(LearnedCodec[Analysis, Wanted, Symbols]):
         rows, _ = self.entropy.rows_and_keys(coded, position)
         sent = out_of_blocks(rows, position.shape, self.entropy.channels) > 0
         latents = self.network.choose(latent, self._units(coded, position), self.entropy.gains(position), sent, trim)
-        return Wanted(Symbols(chosen, np.ascontiguousarray(coded.transpose(2, 0, 1)), latents), levels.slice_ends)
+        return Wanted(
+            Symbols(chosen, np.ascontiguousarray(coded.transpose(2, 0, 1)), latents), levels.slice_ends or (LAST,)
+        )
 
     def walk(
         self, next_coder: NextCoder, frame: Frame, wanted: Wanted | None, on_symbols: OnSymbols | None = None

@@ -159,14 +159,17 @@ class HyperRows(nn.Module):
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def forward(self, symbols: Tensor, position: Tensor, log_gain: Tensor) -> Tensor:
-        """Symbols (B, hb, wb, Kh), positions (B, hb, wb) and gains to the logarithms of the symbols' scales."""
+    def forward(self, symbols: Tensor, position: Tensor, log_gain: Tensor, least: float = -math.inf) -> Tensor:
+        """Symbols (B, hb, wb, Kh), positions (B, hb, wb) and gains to the logarithms of the symbols' scales.
+
+        What has a scale below `least` is not sent, and its neighbours do not see it.
+        """
         start = at_position(self.scale, position) + log_gain
         turn = quadrants(symbols.shape[1], symbols.shape[2], symbols.device)[..., None]
         result = start
         magnitudes = symbols.detach().abs().clamp(max=float(NEAR_MAX))
         for step, layer in enumerate(self.near, 1):
-            known = around(magnitudes * (turn < step))
+            known = around(magnitudes * ((turn < step) & (result >= least)))
             result = torch.where(turn == step, start + layer(known).float(), result)
         return result
 

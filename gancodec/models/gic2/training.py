@@ -15,7 +15,7 @@ from torch import Tensor
 from gancodec.entropy.gaussian import ROWS, ROWS_A_NEPER, SIGMA_MIN, gaussian_tables
 from gancodec.entropy.tables import Arrays
 from gancodec.models.gic2.config import GAIN_BITS, INPUT_MAX, LADDER, ROW_BITS, UNIT_BITS, Gic2Config
-from gancodec.models.gic2.layers import per_site
+from gancodec.models.gic2.layers import at_position, per_site
 from gancodec.models.gic2.network import Gic2Model
 from gancodec.models.gic2.receiver import NaturalEnd
 from gancodec.models.layers import ByteLinear, ste_round
@@ -96,18 +96,21 @@ def coded_latents(model: Gic2Model, latent: Tensor, hyper: Tensor, level: Tensor
     hyper_gain = hyper_log_gain.exp()
     z = hyper.float() * hyper_gain
     symbols = ste_round(z)
-    z_rows = (model.hyper_rows(symbols, position, hyper_log_gain) - math.log(SIGMA_MIN)) * ROWS_A_NEPER
+    least = math.log(SIGMA_MIN) + 1 / ROWS_A_NEPER if quantised else -math.inf
+    z_rows = (model.hyper_rows(symbols, position, hyper_log_gain, least) - math.log(SIGMA_MIN)) * ROWS_A_NEPER
     if quantised:
         z_rows = floored(z_rows)
         symbols = symbols * (z_rows >= 1)
-    z_sigma = sigma_at(z_rows, math.log(LEAST_SCALE))
+    middle = 0.5 if quantised else 0.0  # a whole row has the table of its middle
+    z_sigma = sigma_at(z_rows + middle, math.log(LEAST_SCALE))
     units = symbols / hyper_gain
     log_gain = per_site(model.gains(position))
-    rows = projected_rows(model, units, log_gain, quantised)
+    inverse = at_position((-model.hyper_gains.knots()).exp(), position)  # as it is frozen: between knots along a line
+    rows = projected_rows(model, symbols * inverse, log_gain, quantised)
     on = per_site(level)[..., None] >= model.first if quantised else torch.ones_like(rows, dtype=torch.bool)
     sent = on & (rows >= 1) if quantised else on
     latents, residual = around_means(model, latent.float(), units, log_gain.exp(), sent)
-    sigma = sigma_at(rows)
+    sigma = sigma_at(rows + middle)
     bits = gaussian_bits(z + noise_like(z), z_sigma).sum((1, 2, 3))
     bits = bits + (gaussian_bits(residual + noise_like(residual), sigma) * on).sum((1, 2, 3))
     with torch.no_grad():
@@ -149,8 +152,8 @@ def floored(rows: Tensor) -> Tensor:
 
 
 def sigma_at(rows: Tensor, least: float = math.log(SIGMA_MIN)) -> Tensor:
-    """Deviations of rows; a whole row's is that of its middle."""
-    return (math.log(SIGMA_MIN) + (rows + 0.5) / ROWS_A_NEPER).clamp(min=least).exp()
+    """Deviations at fractional rows."""
+    return (math.log(SIGMA_MIN) + rows / ROWS_A_NEPER).clamp(min=least).exp()
 
 
 def noise_like(x: Tensor) -> Tensor:
