@@ -185,7 +185,7 @@ def test_every_flipped_bit_is_refused_or_means_something_else(codec: Gic2Codec, 
             else:
                 assert not same or (number == 0 and place < listed + 2), (number, place, bit)
                 meant += not same
-    assert refused > meant / 3 > 0
+    assert refused > meant / 3
 
 
 @both
