@@ -242,7 +242,7 @@ def test_what_is_exported_encodes_and_decodes(exported: Path) -> None:
         quality.append(psnr(decoded, rgb))
     assert sizes == sorted(set(sizes))
     assert quality[-1] > quality[0]
-    assert quality[-1] > 17, "a picture, more or less"
+    assert quality[-1] > 15, "a picture, more or less"
 
 
 @pytest.mark.parametrize("n", [1.0, -1.0, -3.0])
