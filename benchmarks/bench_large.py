@@ -35,9 +35,10 @@ MOST_MIB, MOST_RATIO = 2e9 / (1 << 20), 1.3
 BOUNDED = ("encode", "encode-bpp", "decode")
 
 
-def worker(case: str, folder: Path, size: str) -> Record:
+def worker(case: str, folder: Path, size: str, model: list[str]) -> Record:
     """Measure one case in this process: median seconds of a command, and the peak memory of it all."""
     command, *options = CASES[case]
+    options += model if command == "encode" else []
     source = folder / (f"{size}.png" if command == "encode" else f"{size}.gic")
     warm_up = folder / ("small.png" if command == "encode" else "small.gic")
     target = folder / f"{size}-{case}{'.gic' if command == 'encode' else '.png'}"
@@ -62,16 +63,16 @@ def command_line(arguments: list[str]) -> None:
             raise
 
 
-def child(case: str, folder: Path, size: str) -> Record:
+def child(case: str, folder: Path, size: str, model: list[str]) -> Record:
     """Run `worker` in a fresh process with two threads."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(CORES))
-    command = [sys.executable, __file__, "--worker", case, "--folder", str(folder), "--size", size]
+    command = [sys.executable, __file__, "--worker", case, "--folder", str(folder), "--size", size, *model]
     ran = subprocess.run(command, env={**os.environ, **threads}, stdout=subprocess.PIPE, check=True)
     result: Record = json.loads(ran.stdout)
     return result
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, model: list[str]) -> None:
     """The pictures, and files of them to decode."""
     whole = photograph(SIZES["100MP"])
     whole.save(folder / "100MP.png", compress_level=1)
@@ -79,22 +80,24 @@ def prepare(folder: Path) -> None:
     whole.crop((0, 0, 256, 256)).save(folder / "small.png")
     for name in ("small", *SIZES):
         subprocess.run(
-            [sys.executable, "-m", "gancodec", "encode", str(folder / f"{name}.png"), "--bpp", str(RATE), "-q"],
+            [sys.executable, "-m", "gancodec", "encode", str(folder / f"{name}.png"), "--bpp", str(RATE), "-q", *model],
             check=True,
         )
 
 
-def run(folder: Path) -> tuple[list[Record], bool]:
+def run(folder: Path, model: list[str]) -> tuple[list[Record], bool]:
     """All cases, printed; the records, and whether the bounds are kept."""
-    prepare(folder)
+    prepare(folder, model)
     about, lines, kept = machine(), [], True
     for case in CASES:
-        found = {size: child(case, folder, size) for size in SIZES}
+        found = {size: child(case, folder, size, model) for size in SIZES}
         cost = {size: found[size]["seconds"] * 1e6 / (w * h) for size, (w, h) in SIZES.items()}
         ratio, peak = cost["100MP"] / cost["2MP"], found["100MP"]["peak_mib"]
         kept &= case not in BOUNDED or (ratio <= MOST_RATIO and peak <= MOST_MIB)
         for size, record in found.items():
-            lines.append({"benchmark": "large", "case": case, "size": size, **record, "ratio": ratio, **about})
+            lines.append(
+                {"benchmark": "large", "model": model, "case": case, "size": size, **record, "ratio": ratio, **about}
+            )
         print(
             f"{case:14} 2 MP {found['2MP']['seconds']:6.2f} s {found['2MP']['peak_mib']:5.0f} MiB   "
             f"100 MP {found['100MP']['seconds']:7.2f} s {peak:5.0f} MiB   {ratio:.2f}x a megapixel",
@@ -109,12 +112,14 @@ def main() -> int:
     parser.add_argument("--worker", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--size", choices=SIZES, help=argparse.SUPPRESS)
+    parser.add_argument("--model", help="not the default one")
     options = parser.parse_args()
+    model = ["--model", options.model] if options.model else []
     if options.worker:
-        print(json.dumps(worker(options.worker, options.folder, options.size)))
+        print(json.dumps(worker(options.worker, options.folder, options.size, model)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        lines, kept = run(Path(folder))
+        lines, kept = run(Path(folder), model)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return 0 if kept else 1

@@ -77,17 +77,29 @@ def small_vgg19(x: Tensor, convolve: Convolve) -> list[Tensor]:
     return _vgg(x, SMALL_VGG19, lambda x, name: convolve(F.pad(x, mirrored, mode="reflect"), name), _halve)
 
 
+def small_vgg19_first(x: Tensor, convolve: Convolve) -> list[Tensor]:
+    """relu1_1, 2_1, 3_1 and 4_1 of the network of `small_vgg19`."""
+    mirrored = (1, 1, 1, 1)
+    x = convolve(x, "conv0")
+    stages = (*SMALL_VGG19[:3], SMALL_VGG19[3][:1])
+    return _vgg(x, stages, lambda x, name: convolve(F.pad(x, mirrored, mode="reflect"), name), _halve, first=True)
+
+
 def _vgg(
     x: Tensor,
     stages: Sequence[Sequence[str]],
     convolve: Callable[[Tensor, str], Tensor],
     pool: Callable[[Tensor], Tensor],
+    first: bool = False,
 ) -> list[Tensor]:
-    """The last activation of each stage."""
+    """The last activation of each stage, or the first."""
     found: list[Tensor] = []
     for stage in stages:
         x = pool(x) if found else x
+        tap = None
         for name in stage:
             x = convolve(x, name).relu()
-        found.append(x)
+            tap = x if tap is None or not first else tap
+        assert tap is not None
+        found.append(tap)
     return found

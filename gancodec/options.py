@@ -121,6 +121,9 @@ class DecodeOptions:
         Make one pixel of so many a side: a thumbnail, of the region where there is one. Its pixels are means of what
         the generator makes before it is clipped, beyond the right and lower edge too, and of colours as they are,
         whatever alpha is. Metadata stays that of the whole picture.
+    partial : bool
+        Of a file that is cut, decode what is whole of it: a rougher picture, of codecs whose files have slices only.
+        Damage is refused all the same.
     """
 
     model: str | None = None
@@ -129,6 +132,7 @@ class DecodeOptions:
     max_pixels: int = MAX_PIXELS
     region: Box | tuple[int, int, int, int] | None = None
     reduce: int = 1
+    partial: bool = False
 
 
 def parse_box(text: str) -> Box:

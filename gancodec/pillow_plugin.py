@@ -58,6 +58,7 @@ class GicImageFile(ImageFile.ImageFile):
     format_description = "gancodec image"
     _start = 0  # of the file in its stream
     _pending = False  # pixels are in the file still
+    _sliced = False  # a codec whose files may be cut
     _decode_options: DecodeOptions | None = None
     _whole = (0, 0)  # width and height of the picture in the file
     _reduce = 1  # pixels a side that `draft` makes one of
@@ -73,7 +74,8 @@ class GicImageFile(ImageFile.ImageFile):
         try:
             header, length = peek_header(stream)
             _refuse_bomb(header.width, header.height)
-            metadata = peek_metadata(stream, self._start + length, header)
+            self._sliced = spec.rules_of(header.codec).slices > 1
+            metadata = peek_metadata(stream, self._start + length, header, self._partial)
         except GicError as error:  # Pillow would drop the words of a SyntaxError
             raise UnidentifiedImageError(f"damaged or unsupported .gic file: {error}") from error
         self._size = self._whole = header.width, header.height
@@ -91,6 +93,11 @@ class GicImageFile(ImageFile.ImageFile):
             "n": header.n / 1000,
             "synthetic_detail": bool(header.flags & spec.FLAG_SYNTHETIC),
         }
+
+    @property
+    def _partial(self) -> bool:
+        """May the file be cut? Pillow's switch says so, for codecs that know how to decode one."""
+        return ImageFile.LOAD_TRUNCATED_IMAGES and self._sliced
 
     @property
     def decode_options(self) -> DecodeOptions | None:
@@ -142,8 +149,9 @@ class GicImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         """Decode the pixels, once.
 
-        Raises OSError for a damaged file or a missing model, whatever ImageFile.LOAD_TRUNCATED_IMAGES says, and
-        ValueError for decode options that cannot be met or a file that is closed.
+        Raises OSError for a damaged file or a missing model, and ValueError for decode options that cannot be met or a
+        file that is closed. Under ImageFile.LOAD_TRUNCATED_IMAGES what is whole of a file with slices that is cut is
+        decoded, and a UserWarning tells what is missing.
         """
         if self._pending:
             from gancodec import imageio
@@ -152,8 +160,11 @@ class GicImageFile(ImageFile.ImageFile):
             data, options = self._read(), self._decode_options or DecodeOptions()
             if self._reduce != 1:
                 options = replace(options, reduce=self._reduce)
+            if self._partial:
+                options = replace(options, partial=True)
             try:
-                image = imageio.to_image(api.decode_bytes(data, options))
+                picture = api.decode_bytes(data, options)
+                image = imageio.to_image(picture)
             except UsageError as error:
                 raise ValueError(str(error)) from error
             except GicError as error:
@@ -167,6 +178,8 @@ class GicImageFile(ImageFile.ImageFile):
             if self._exclusive_fp and self.fp is not None:
                 self.fp.close()
             self.fp = None
+            for line in picture.notices:
+                warnings.warn(line, stacklevel=2)
         return super().load()
 
     def _read(self) -> bytes:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # numpy takes longer to import than `gancodec info` takes
     from numpy.typing import NDArray
 
 ENVIRONMENT = "GANCODEC_WEIGHTS"
+SCALE_SUFFIX = "@scale"  # of the name of an int8 matrix: the float16 scale of each of its rows
 MAX_BYTES = 1 << 30  # of a weights file, which is read whole to be hashed; the shipped ones have 12 MB
 _PACKAGE = Path(__file__).parent
 
@@ -46,6 +47,8 @@ class ModelInfo:
     default_realism : float or None
         What files are decoded with unless something else is asked for, in [0, 1]. None where the generator has no
         natural end: then 0 (most faithful) is all there is.
+    experimental : bool
+        Other weights may replace it, and they refuse its files.
     """
 
     id: int
@@ -58,15 +61,28 @@ class ModelInfo:
     calibration: dict[str, float]
     path: Path
     default_realism: float | None = None
+    experimental: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Arrays of one model: `entropy` integers by name, `network` float16 by parameter name."""
+    """Arrays of one model: `entropy` integers by name, `network` float16 by parameter name, or int8 and its scale."""
 
     info: ModelInfo
     entropy: dict[str, NDArray[Any]]
-    network: dict[str, NDArray[np.float16]]
+    network: dict[str, NDArray[Any]]
+
+    def network_floats(self) -> dict[str, NDArray[np.float32]]:
+        """The network's arrays in float32; KeyError for an int8 matrix without a scale."""
+        return {
+            name: (
+                values.astype("f4") * self.network[name + SCALE_SUFFIX].astype("f4")
+                if values.dtype == "i1"
+                else values.astype("f4")
+            )
+            for name, values in self.network.items()
+            if not name.endswith(SCALE_SUFFIX)
+        }
 
 
 def folder() -> Path:
@@ -114,6 +130,7 @@ def _info(name: str, entry: dict[str, Any], default: str, place: Path) -> ModelI
         calibration={k: float(v) for k, v in entry["calibration"].items()},
         path=path,
         default_realism=realism,
+        experimental=bool(entry.get("experimental", False)),
     )
 
 

@@ -48,11 +48,11 @@ FLAGS = {
         "--jobs/-j", "--manifest",
         "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--profile", "--inner", "--factor",
     },
-    "decode": WRITING | {"--format", "--realism", "--region", "--scale", "--jobs/-j", "--manifest"},
+    "decode": WRITING | {"--format", "--realism", "--region", "--scale", "--partial", "--jobs/-j", "--manifest"},
     "batch": READING | EMPHASIS | {
         "--dir/-d", "--bpp", "--size", "--n", "--strict", "--entropy", "--strip", "--decode", "--format", "--realism",
         "--model", "--device", "--engine", "--address", "--jobs/-j", "--threads", "--gpus", "--retries", "--manifest",
-        "--overwrite/-f", "--profile", "--inner", "--factor", "--preserve-times",
+        "--overwrite/-f", "--profile", "--inner", "--factor", "--preserve-times", "--partial",
     },
     "info": READING,
     "verify": READING,

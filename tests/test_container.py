@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import random
 import tracemalloc
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gancodec.container import MAX_PIXELS, ChunkInfo, Container, Header, read, read_header, spec, write
+from gancodec.container import (
+    MAX_PIXELS,
+    ChunkInfo,
+    Container,
+    Header,
+    chunk_size,
+    most_bytes,
+    read,
+    read_header,
+    spec,
+    streams_size,
+    write,
+)
 from gancodec.container.header import Cursor, varint
 from gancodec.errors import CorruptFile, UnsupportedFile, UsageError
 
+VECTORS = Path(__file__).parent / "vectors"
 HEADER = Header(40, 30, 1, bytes(range(8)), 0, 0, 0, -1250, 3)
 SMALL = Container(HEADER, b"coded", icc=b"profile", exif=b"Exif\0\0MM", xmp=b"<x/>")
 REFUSED = (CorruptFile, UnsupportedFile)
@@ -47,6 +63,8 @@ def deflated(raw: bytes, size: int | None = None) -> bytes:
     return varint(len(raw) if size is None else size) + zlib.compress(raw)
 
 
+SLICED = Header(40, 30, 7, bytes(range(8)), spec.CODEC_GIC2, spec.CODER_RANGE, 1, -1250, 3)
+MOST_SLICES = spec.CODECS[spec.CODEC_GIC2].slices
 IMAGE, END = chunk(spec.IMAGE, b"coded"), chunk(spec.END, b"")
 
 
@@ -370,3 +388,237 @@ def test_image_cap() -> None:
     assert len(read(head() + chunk(spec.IMAGE, bytes(cap)) + END).image) == cap
     with pytest.raises(CorruptFile, match="cap"):
         read(head() + chunk(spec.IMAGE, bytes(cap + 1)) + END)
+
+
+# --- slices
+
+ICC, XMP, ALPHA = (
+    chunk(kind, deflated(body)) for kind, body in ((spec.ICC, b"icc"), (spec.XMP, b"<x/>"), (spec.ALPHA, bytes(1200)))
+)
+MORE, NEWS = chunk(spec.MORE, b"more"), chunk(0xFA, b"news")
+
+
+def tiled(side: int, columns: int, rows: int, header: Header = SLICED) -> Header:
+    """A picture of so many tiles, the last ones of a single pixel."""
+    return dataclasses.replace(header, width=side * (columns - 1) + 1, height=side * (rows - 1) + 1)
+
+
+def test_slices_are_laid_out_as_the_format_page_says() -> None:
+    whole = Container(SLICED, b"coded", bytes(1200), b"icc", b"exif", b"<x/>", more=(b"more", b"", b"most"))
+    body = IMAGE + MORE + chunk(spec.MORE, b"") + chunk(spec.MORE, b"most")
+    data = write(whole)
+    assert data.startswith(head(SLICED) + chunk(spec.ICC, varint(3) + zlib.compress(b"icc", 9)) + body)
+    names = ["ICC", "IMAGE", "MORE", "MORE", "MORE", "ALPHA", "EXIF", "XMP", "END"]
+    assert [info.name for info in read(data).chunks] == names
+    assert same(read(data), whole)
+    assert read(data).streams == ((b"coded", b"more", b"", b"most"),)
+    assert read(data).cut is None
+    tall = dataclasses.replace(SLICED, height=257)
+    of = Container.of(tall, ((b"ab", b"x" * 200), (b"c", b"")), 256, icc=b"icc")
+    tiles, more = chunk(spec.TILES, b"\x08\x02\x01"), chunk(spec.MORE, b"\xc8\x01\x00" + b"x" * 200)
+    icc = chunk(spec.ICC, varint(3) + zlib.compress(b"icc", 9))
+    assert write(of) == head(tall) + tiles + icc + chunk(spec.IMAGE, b"abc") + more + END
+
+
+def test_tiles_and_slices_go_both_ways() -> None:
+    """All numbers of slices, without and with tiles, parts of all sizes down to none; sizes are counted to the byte."""
+    rng = random.Random(6)
+    for count, (columns, rows) in itertools.product(range(1, MOST_SLICES + 1), [(1, 1), (1, 2), (3, 2), (5, 4)]):
+        side = None if columns * rows == 1 else 256
+        header = SLICED if side is None else tiled(side, columns, rows)
+        lengths = [0, 1, 5, 127, 128, 300]
+        streams = tuple(tuple(rng.randbytes(rng.choice(lengths)) for _ in range(count)) for _ in range(columns * rows))
+        icc, xmp = rng.choice([None, b"icc"]), rng.choice([None, b"<x/>"])
+        container = Container.of(header, streams, side, None, icc, None, xmp)
+        data = write(container)
+        parsed = read(data)
+        assert parsed.streams == container.streams == streams
+        assert same(parsed, container)
+        assert write(parsed) == data
+        empty = write(Container.of(header, ((b"",),), None, None, icc, None, xmp))
+        assert len(data) == len(empty) - streams_size(((b"",),)) + streams_size(streams, side)
+        told = sum(chunk_size(c.length) for c in parsed.chunks if c.type in (spec.TILES, spec.IMAGE, spec.MORE))
+        assert streams_size(streams, side) == told
+
+
+@pytest.mark.parametrize("streams", [(), ((),), ((b"a", b"b"), (b"c",)), ((b"a",), ())])
+def test_tiles_have_equally_many_slices(streams: tuple[tuple[bytes, ...], ...]) -> None:
+    for counting in (lambda: Container.of(tiled(256, 1, 2), streams, 256), lambda: streams_size(streams, 256)):
+        with pytest.raises(UsageError, match="equally many"):
+            counting()
+
+
+@pytest.mark.parametrize("header", [HEADER, WU2019, SPLIT, SLICED, dataclasses.replace(HEADER, codec=9)])
+def test_more_slices_than_a_codec_has(header: Header) -> None:
+    most = spec.rules_of(header.codec).slices
+    assert most == (MOST_SLICES if header is SLICED else 1)
+    assert same(read(write(fits := Container.of(header, ((b"x",) * most,)))), fits)
+    with pytest.raises(UsageError, match=f"several slices .{most + 1}., codec {header.codec} has at most {most}"):
+        Container.of(header, ((b"x",) * (most + 1),))
+    with pytest.raises(UsageError, match="several slices"):
+        write(Container(header, b"x", more=(b"x",) * most))
+    if header.codec == 9:  # which may have them
+        with pytest.raises(UnsupportedFile, match="codec 9 is not known"):
+            read(head(header) + IMAGE + MORE + END)
+        return
+    with pytest.raises(CorruptFile, match=f"MORE: more slices than codec {header.codec} may have .{most}."):
+        read(head(header) + IMAGE + MORE * most + END)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (ICC + IMAGE + END, None),
+        (IMAGE + END, None),
+        (ICC + IMAGE + MORE * 7 + ALPHA + XMP + NEWS + END, None),
+        (IMAGE + MORE + NEWS + XMP + NEWS + ALPHA + END, None),
+        (IMAGE + ICC + END, "ICC behind IMAGE"),
+        (IMAGE + MORE + ICC + END, "ICC behind IMAGE"),
+        (ICC + IMAGE + ICC + END, "ICC: second one"),
+        (ICC + ICC + IMAGE + END, "ICC: second one"),
+        (MORE + IMAGE + END, "MORE where IMAGE should be"),
+        (ICC + MORE + IMAGE + END, "MORE where IMAGE should be"),
+        (XMP + IMAGE + END, "XMP where IMAGE should be"),
+        (ALPHA + IMAGE + END, "ALPHA where IMAGE should be"),
+        (NEWS + IMAGE + END, "chunk 0xfa where IMAGE should be"),
+        (ICC + NEWS + IMAGE + END, "chunk 0xfa where IMAGE should be"),
+        (ICC + END, "END where IMAGE should be"),
+        (IMAGE + ALPHA + MORE + END, "MORE: not directly behind IMAGE"),
+        (IMAGE + MORE + ALPHA + MORE + END, "MORE: not directly behind IMAGE"),
+        (IMAGE + NEWS + MORE + END, "MORE: not directly behind IMAGE"),
+        (IMAGE + MORE + XMP + XMP + END, "XMP: second one"),
+        (IMAGE + MORE + IMAGE + END, "IMAGE: second one"),
+        (IMAGE + MORE * 8 + END, "more slices than codec 6 may have .8."),
+        (IMAGE + MORE + END + MORE, "after the end"),
+    ],
+)
+def test_order_with_slices(body: bytes, reason: str | None) -> None:
+    for partial in (False, True):
+        if reason is None:
+            assert read(head(SLICED) + body, partial=partial).image == b"coded"
+            continue
+        with pytest.raises(CorruptFile, match=reason):
+            read(head(SLICED) + body, partial=partial)
+
+
+@pytest.mark.parametrize("header", [HEADER, SPLIT, WU2019])
+def test_the_others_have_no_slices_and_the_order_that_they_had(header: Header) -> None:
+    with pytest.raises(CorruptFile, match="MORE: more slices"):
+        read(head(header) + IMAGE + MORE + END)
+    with pytest.raises(CorruptFile, match="ICC where IMAGE should be"):
+        read(head(header) + ICC + IMAGE + END)
+    parsed = read(head(header) + IMAGE + XMP + ICC + END)
+    assert [info.name for info in read(write(parsed)).chunks] == ["IMAGE", "ICC", "XMP", "END"]
+
+
+WHOLE = sorted(path for path in VECTORS.glob("*/*.gic") if not path.stem.startswith("cut"))
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_released_files_are_written_as_they_were(path: Path) -> None:
+    data = path.read_bytes()
+    parsed = read(data)
+    written = write(parsed)
+    assert [(c.type, c.offset) for c in read(written).chunks][:2] == [(c.type, c.offset) for c in parsed.chunks][:2]
+    assert [c.type for c in read(written).chunks] == [c.type for c in parsed.chunks]
+    assert same(read(written), parsed)
+    if not {"ALPHA", "ICC", "EXIF", "XMP"} & {c.name for c in parsed.chunks}:  # which zlib deflates as it likes
+        assert written == data
+
+
+def test_tiles_come_first_of_all() -> None:
+    header, tiles = tiled(256, 2, 1), chunk(spec.TILES, b"\x08\x02\x03")
+    assert read(head(header) + tiles + ICC + IMAGE + END).streams == ((b"co",), (b"ded",))
+    for body, reason in (
+        (ICC + tiles + IMAGE, "TILES where IMAGE should be"),
+        (IMAGE + tiles, "TILES behind IMAGE"),
+        (tiles + tiles + IMAGE, "TILES: second one"),
+        (tiles + ICC + tiles + IMAGE, "TILES: second one"),
+    ):
+        with pytest.raises(CorruptFile, match=reason):
+            read(head(header) + body + END)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (b"\x02\x03partx", "parts of 5 bytes in 5"),
+        (b"\x02\x02partx", "parts of 4 bytes in 5"),
+        (b"\x02\x04partx", "parts of 6 bytes in 5"),
+        (b"\x00\x00x", "parts of 0 bytes in 1"),
+        (b"\xff\xff\xff\xff\x0f\x00x", "parts of 4294967295 bytes in 1"),
+        (b"\x05", "cut short"),
+        (b"", "cut short"),
+        (b"\x80\x00\x05parts", "shortest"),
+        (b"\xff\xff\xff\xff\xff\x00", "number too long"),
+    ],
+)
+def test_parts_of_more_fill_it(more: bytes, reason: str) -> None:
+    header, tiles = tiled(256, 2, 1), chunk(spec.TILES, b"\x08\x02\x03")
+    parsed = Container(header, b"coded", tiles=read(head(header) + tiles + IMAGE + END).tiles)
+    data = head(header) + tiles + IMAGE + chunk(spec.MORE, more) + END
+    for partial in (False, True):
+        if reason.endswith("5 bytes in 5"):
+            assert read(data, partial=partial).streams == ((b"co", b"pa"), (b"ded", b"rtx"))
+            assert write(dataclasses.replace(parsed, more=(more,))) == data
+            continue
+        with pytest.raises(CorruptFile, match=reason):
+            read(data, partial=partial)
+        with pytest.raises(CorruptFile, match=reason):
+            read(data[:-1], partial=True)
+        with pytest.raises(UsageError, match=reason):
+            write(dataclasses.replace(parsed, more=(more,)))
+
+
+def test_caps_of_slices() -> None:
+    """IMAGE and MORE share one limit; the lengths of tiles come on top."""
+    cap, more = spec.IMAGE_BASE + spec.IMAGE_PER_PIXEL * 64 * 64, 5
+    full, half = chunk(spec.IMAGE, bytes(cap)), chunk(spec.IMAGE, bytes(cap // 2))
+    for body in (
+        full + chunk(spec.MORE, bytes(more)) * 7,
+        half + chunk(spec.MORE, bytes(cap - cap // 2 + more)) + chunk(spec.MORE, bytes(more)),
+        chunk(spec.IMAGE, b"") + chunk(spec.MORE, bytes(cap + more)),
+        chunk(spec.IMAGE, b"") + chunk(spec.MORE, b"") + chunk(spec.MORE, bytes(cap + 2 * more)),
+    ):
+        assert len(read(head(SLICED) + body + END).more) <= 7
+    for body in (
+        chunk(spec.IMAGE, bytes(cap + 1)),
+        full + chunk(spec.MORE, bytes(more + 1)),
+        full + chunk(spec.MORE, bytes(more)) + chunk(spec.MORE, bytes(more + 1)),
+        half + chunk(spec.MORE, bytes(cap - cap // 2 + more + 1)),
+        full + b"\x04" + varint(more + 1),
+        full + b"\x04" + varint(2**32 - 1),
+    ):
+        for data, partial in itertools.product((head(SLICED) + body + END, head(SLICED) + body), (False, True)):
+            with pytest.raises(CorruptFile, match="bytes, cap"):
+                read(data, partial=partial)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head(SLICED) + IMAGE + b"\x04" + varint(30_000),
+        head(SLICED) + IMAGE + MORE + b"\x04" + varint(2**32 - 1),
+        head(tiled(256, 9, 9))
+        + chunk(spec.TILES, b"\x08" + b"\0" * 81)
+        + chunk(spec.IMAGE, b"")
+        + chunk(spec.MORE, b"\xff\xff\xff\xff\x0f" * 81)
+        + END,
+    ],
+)
+def test_declared_sizes_of_slices_allocate_nothing(data: bytes) -> None:
+    assert peak_of_refusal(data) < 200_000
+
+
+@pytest.mark.parametrize("header", [HEADER, SLICED, dataclasses.replace(SLICED, width=1, height=1)])
+def test_no_file_is_longer_than_its_header_allows(header: Header) -> None:
+    """The longest that there is, but for the deflated data, which would have to be longer than deflate makes it."""
+    pixels, rng = header.width * header.height, random.Random(1)
+    slices = spec.rules_of(header.codec).slices
+    image = bytes(spec.IMAGE_BASE + spec.IMAGE_PER_PIXEL * 64 * 64)
+    made = Container(header, image, rng.randbytes(pixels), *(rng.randbytes(spec.MAX_METADATA) for _ in range(3)))
+    written = write(dataclasses.replace(made, more=(bytes(5),) * (slices - 1)))
+    unknown = chunk(0xFA, bytes(spec.MAX_UNKNOWN_BYTES // spec.MAX_UNKNOWN_CHUNKS)) * spec.MAX_UNKNOWN_CHUNKS
+    data = written[: -len(END)] + unknown + END
+    assert len(read(data).more) == slices - 1
+    assert len(data) <= most_bytes(header) <= 1.002 * len(data) + 1000

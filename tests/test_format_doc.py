@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from hashlib import sha256
 from math import log2
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from gancodec import container
 from gancodec.container import spec
-from gancodec.container.header import FIELDS, Field
-from gancodec.entropy.levels import CLASS_ROW, FINE_ROWS, FIRST_ROW
+from gancodec.container.header import FIELDS, MOST_VARINT_BYTES, Field
+from gancodec.entropy.gaussian import ROWS
+from gancodec.entropy.levels import CLASSES, GAUSSIAN, LOGISTIC
+from gancodec.models.gic2 import config as gic2
+from gancodec.models.gic2.integers import KEY_LIMIT, NEIGHBOURS
+from gancodec.models.gic2.symbols import LAST
+from gancodec.models.levels import LEVELS, SUBLEVELS
 from gancodec.models.wu2019.config import STRIDE
 from gancodec.models.wu2019.symbols import CONTEXTS, END, SYMBOLS
+from gancodec.types import BLOCK, LATENT_STRIDE, SITES
+from tests import gic2_by_the_page as page
 from tests.conftest import make_gic
 
+GIC2 = Path(__file__).parent / "vectors" / "v1-gic2-tiny"
+WORDS = {4: "four", 8: "eight"}
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "format.md").read_text()
+PAGE_GIC2 = (DOCS / "format-gic2.md").read_text()
 SMALLEST = min(spec.TILE_SIDES)
 KINDS = {
     "IMAGE": str(spec.IMAGE_BASE),
     "END": "0",
     "ALPHA": "width * height",
-    "TILES": f"1 + 5 a tile of {SMALLEST} x {SMALLEST}",
+    "TILES": f"1 + {MOST_VARINT_BYTES} a tile of {SMALLEST} x {SMALLEST}",
+    "MORE": f"what is left of that of IMAGE + {MOST_VARINT_BYTES} a tile of {SMALLEST} x {SMALLEST}",
 }
 
 
@@ -39,6 +55,12 @@ def _encoding(field: Field) -> str:
     if field.kind == "bytes":
         return f"{field.size} bytes"
     return f"{'i' if field.least < 0 else 'u'}{8 * field.size}"
+
+
+def told_order(codec: int) -> str:
+    """The chunks whose order matters, up to MORE."""
+    order = spec.CODECS[codec].order
+    return ", ".join(spec.CHUNK_NAMES[kind] for kind in order[: order.index(spec.MORE) + 1])
 
 
 def test_header_table() -> None:
@@ -69,10 +91,13 @@ def test_chunk_table() -> None:
         f"Bit 7 of a type ({spec.ANCILLARY:#x})",
         f"at most {spec.MAX_UNKNOWN_CHUNKS} of these in a file, with at most {spec.MAX_UNKNOWN_BYTES} bytes of data",
         f"{spec.CODEC_GIC1} = the tunable codec, {spec.CODEC_SPLIT} = the split codec, "
-        f"{spec.CODEC_WU2019} = the wu2019 codec; others are unsupported",
-        f"codecs {spec.CODEC_GIC1}, {spec.CODEC_WU2019}: {spec.CODER_RANGE} = range coder, "
+        f"{spec.CODEC_WU2019} = the wu2019 codec, {spec.CODEC_GIC2} = the gic2 codec; others are unsupported",
+        f"codecs {spec.CODEC_GIC1}, {spec.CODEC_WU2019}, {spec.CODEC_GIC2}: {spec.CODER_RANGE} = range coder, "
         f"{spec.CODER_HUFFMAN} = Huffman coder",
         f"codec {spec.CODEC_SPLIT}: {spec.CODER_WEBP} = WebP, {spec.CODER_WEBP_LOSSLESS} = lossless WebP",
+        f"A stream of codec {spec.CODEC_GIC2} is in 1 to {spec.CODECS[spec.CODEC_GIC2].slices} slices",
+        f"Chunks come as {told_order(spec.CODEC_GIC2)}, .. and then the others",
+        f"{spec.IMAGE_BASE} + {spec.IMAGE_PER_PIXEL} a padded pixel bytes, and {MOST_VARINT_BYTES} a tile of",
         f"The IMAGE stream of codec {spec.CODEC_GIC1}, the tunable codec",
         f"The IMAGE stream of codec {spec.CODEC_SPLIT}, the split codec",
         f"The IMAGE stream of codec {spec.CODEC_WU2019}, the wu2019 codec",
@@ -86,9 +111,9 @@ def test_chunk_table() -> None:
         f"One stream codes at most {spec.MAX_STREAM_PIXELS} padded pixels",
         f"With coder {spec.CODER_WEBP} these are a key frame of VP8 (RFC 6386), with",
         f"with coder {spec.CODER_WEBP_LOSSLESS} a VP8L stream",
-        f"under row {CLASS_ROW}: class",
-        f"under row {FIRST_ROW}:",
-        f"(-, {', '.join(map(str, FINE_ROWS[1:]))})[class]",
+        f"under row {LOGISTIC.busy}: class",
+        f"under row {LOGISTIC.first}:",
+        f"(-, {', '.join(map(str, LOGISTIC.fine[1:]))})[class]",
     ],
 )
 def test_page_states(words: str) -> None:
@@ -96,8 +121,112 @@ def test_page_states(words: str) -> None:
 
 
 def test_page_is_one_page() -> None:
-    assert len(PAGE.splitlines()) <= 140
-    assert max(map(len, PAGE.splitlines())) <= 140
+    for text, most in ((PAGE, 150), (PAGE_GIC2, 100)):
+        assert len(text.splitlines()) <= most
+        assert max(map(len, text.splitlines())) <= 140
+
+
+# --- docs/format-gic2.md
+
+SPACING = gic2.TOP // (gic2.KNOTS - 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"The stream of codec {spec.CODEC_GIC2}, gic2",
+        f"each in 1 to {spec.CODECS[spec.CODEC_GIC2].slices} slices",
+        f"levels 0 .. {LEVELS - 1}, {SUBLEVELS} sublevels a level, {gic2.KNOTS} knots, {ROWS} tables, "
+        f"a ladder of {gic2.LADDER} keys",
+        f"blocks* of {BLOCK} pixels, in each {SITES} x {SITES} *sites* of {LATENT_STRIDE} pixels",
+        f"u8, their number, 1..{spec.CODECS[spec.CODEC_GIC2].slices}",
+        f"First steps are in 1..{gic2.LADDER} and ascend",
+        f"the last one ends before step {LAST}",
+        f"L = {LEVELS} and other rows: class - {CLASSES // 2} under row {GAUSSIAN.busy}, "
+        f"level at (0, 0) - {LEVELS // 2} under row {GAUSSIAN.first}",
+        f"(-, {', '.join(map(str, GAUSSIAN.fine[1:]))})[class] + {GAUSSIAN.coarser} s",
+        f"p = {SUBLEVELS} level + level_shift, 0..{gic2.POSITIONS - 1}, is the *position*",
+        f"v at {gic2.KNOTS} knots, {SPACING} positions apart: at positions 0, {SPACING}, .. {gic2.TOP}",
+        f"q = min(p, {gic2.TOP}), j = min(floor(q / {SPACING}), {gic2.KNOTS - 2}), f = q - {SPACING} j, "
+        f"the value at p is floor((v[j] ({SPACING} - f) + v[j + 1] f) / {SPACING})",
+        f"`latent.gain` ({gic2.KNOTS} x C), `hyper.offset`, `hyper.gain`, `hyper.inverse` ({gic2.KNOTS} x Kh)",
+        f"min(|z[k]|, {gic2.NEAR_MAX})",
+        f"the {WORDS[NEIGHBOURS]} blocks around",
+        f"clip(o >> {gic2.ROW_BITS}, 0, {ROWS - 1})",
+        f"|z| above {gic2.HYPER_LIMIT} makes the file corrupt",
+        f"clip(rs(z[k] `hyper.inverse`[p, k], {gic2.UNIT_BITS}), -{gic2.INPUT_MAX}, {gic2.INPUT_MAX})",
+        f"site s = {SITES} i + j",
+        f"clip((t + `latent.offset`[p, c]) >> {gic2.ROW_BITS}, 0, {ROWS - 1})",
+        f"clip((t >> {gic2.ROW_BITS}) + `latent.worth`[c], -{KEY_LIMIT}, {KEY_LIMIT})",
+        f"the *step* of a latent, 0..{gic2.LADDER}, is",
+        f"exp(`latent.gain`[p, c] / {1 << gic2.GAIN_BITS})",
+        f"min(p, {gic2.TOP}) / {gic2.TOP}",
+        f"It has {WORDS[gic2.STEPS]} steps",
+    ],
+)
+def test_page_of_gic2_states(words: str) -> None:
+    assert words in " ".join(PAGE_GIC2.split())
+
+
+def test_page_of_gic2_names_all_arrays() -> None:
+    arrays = load_file(GIC2 / "gic2-tiny.safetensors")
+    named = {name.removeprefix("entropy.") for name in arrays if name.startswith("entropy.")}
+    pages = PAGE_GIC2 + PAGE
+    assert [name for name in sorted(named) if f"`{name}`" not in pages] == []
+
+
+def by_the_page(path: Path, changed: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+    """Symbols of a vector, put together from its tiles, as the decoder that was written from the page has them."""
+    parsed = container.read(path.read_bytes(), partial=True)
+    header, side = parsed.header, parsed.tiles.side if parsed.tiles else 1 << 20
+    arrays = {name[8:]: a for name, a in load_file(GIC2 / "gic2-tiny.safetensors").items() if name[:8] == "entropy."}
+    rows = []
+    streams = iter(parsed.streams)
+    for top in range(0, header.height, side):
+        row = []
+        for left in range(0, header.width, side):
+            height, width = min(side, header.height - top), min(side, header.width - left)
+            blocks = (-(-height // BLOCK), -(-width // BLOCK))
+            row.append(page.decode(next(streams), arrays | (changed or {}), header.coder, *blocks, header.level_shift))
+        rows.append([np.concatenate(parts, -1) for parts in zip(*row, strict=True)])
+    whole = [np.concatenate(parts, -2) for parts in zip(*rows, strict=True)]
+    return dict(zip(page.Decoded._fields, whole, strict=True))
+
+
+@pytest.mark.parametrize("path", sorted(GIC2.glob("*.gic")), ids=lambda p: p.stem)
+def test_a_decoder_by_the_page_has_the_same_symbols(path: Path) -> None:
+    told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["symbols"]
+    found = by_the_page(path)
+    assert {name: sha256(np.ascontiguousarray(a, "<i4").tobytes()).hexdigest() for name, a in found.items()} == told
+
+
+@pytest.mark.parametrize("stem", ["photo", "photo-huffman"])
+def test_a_decoder_by_the_page_sees_damage(stem: str) -> None:
+    """Each slice of a stream is read to its end, and a range coder's is written again."""
+    parsed = container.read((GIC2 / f"{stem}.gic").read_bytes())
+    arrays = {name[8:]: a for name, a in load_file(GIC2 / "gic2-tiny.safetensors").items() if name[:8] == "entropy."}
+    shape = (-(-parsed.header.height // BLOCK), -(-parsed.header.width // BLOCK))
+    (slices,) = parsed.streams
+    coder, shift = parsed.header.coder, parsed.header.level_shift
+    for number, part in enumerate(slices):
+        for changed in (part + bytes(4), part[:-4], part[:-1] + bytes((part[-1] ^ 0x81,))):
+            with pytest.raises(page.Wrong):
+                page.decode((*slices[:number], changed, *slices[number + 1 :]), arrays, coder, *shape, shift)
+
+
+@pytest.mark.parametrize("name", ["latent.first", "latent.ladder", "near.weight", "near.bias", "hyper.inverse"])
+def test_the_vectors_use_all_of_the_page(name: str) -> None:
+    """With an array that is a little different other symbols are read, or none."""
+    arrays = load_file(GIC2 / "gic2-tiny.safetensors")
+    value = arrays[f"entropy.{name}"]
+    changed = {name: np.roll(value, 1, -1) if name != "latent.ladder" else value + 1}
+    path = GIC2 / "low.gic"
+    told = by_the_page(path)
+    try:
+        found = by_the_page(path, changed)
+    except page.Wrong:
+        return
+    assert any((found[field] != told[field]).any() for field in told)
 
 
 def test_mime_entry() -> None:

@@ -22,6 +22,9 @@ from gancodec.errors import CorruptFile, GicError, UnsupportedFile
 from gancodec.models.codec import Codec
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.gic1.symbols import Target
+from gancodec.models.gic2 import symbols as gic2
+from gancodec.models.gic2.codec import Gic2Codec
+from gancodec.models.gic2.config import HYPER_LIMIT
 from gancodec.models.levels import LEVELS
 from gancodec.models.registry import MODELS
 from gancodec.models.stream import CODERS, Frame
@@ -32,7 +35,7 @@ from gancodec.train.freeze import install
 from gancodec.types import Geometry, Picture
 from tests.conftest import Run
 from tests.test_container import chunk, head
-from tests.tiny import picture, tiny_weights, tiny_wu2019_weights
+from tests.tiny import picture, tiny_gic2_weights, tiny_weights, tiny_wu2019_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 REFUSALS = (CorruptFile, UnsupportedFile)
@@ -52,9 +55,11 @@ def default_folder() -> Path | None:
 
 
 INSTALLED = default_folder()
+TINY = {"gic1-tiny": tiny_weights, "wu2019-tiny": tiny_wu2019_weights, "gic2-tiny": tiny_gic2_weights}
 MODELS_HERE = [
     "gic1-tiny",
     "wu2019-tiny",
+    "gic2-tiny",
     pytest.param("default", marks=pytest.mark.skipif(INSTALLED is None, reason="no weights")),
 ]
 
@@ -65,7 +70,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     place = INSTALLED
     if request.param != "default" or place is None:
         place = tmp_path_factory.mktemp("weights")
-        made = tiny_wu2019_weights() if request.param == "wu2019-tiny" else tiny_weights()
+        made = TINY[request.param]()
         install(made, MODELS[made.info.name], place, {"description": "seeded, for tests"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(weights.ENVIRONMENT, str(place))
@@ -162,12 +167,14 @@ def test_removed_doubled_and_swapped_chunks(files: Files) -> None:
     infos = container.read(data).chunks
     starts = [info.offset for info in infos] + [len(data)]
     head, parts = data[: starts[0]], [data[a:b] for a, b in zip(starts, starts[1:], strict=False)]
-    refused(head + b"".join(parts[1:]), "no IMAGE")
+    image = [info.name for info in infos].index("IMAGE")
+    before, after = b"".join(parts[:image]), parts[image + 1 :]
+    refused(head + before + b"".join(after), "no IMAGE")
     refused(head + b"".join(parts[:-1]), "no END")
-    refused(head + parts[0] + b"".join(parts), "two IMAGE")
-    refused(head + parts[1] + parts[0] + b"".join(parts[2:]), "IMAGE second")
-    refused(head + parts[0] + parts[-1] + b"".join(parts[1:]), "END early")
-    refused(head + parts[0] + parts[2] + b"".join(parts[2:]), "two of one kind")
+    refused(head + before + parts[image] + b"".join(parts[image:]), "two IMAGE")
+    refused(head + before + after[0] + parts[image] + b"".join(after[1:]), "IMAGE late")
+    refused(head + before + parts[image] + parts[-1] + b"".join(after), "END early")
+    refused(head + before + parts[image] + after[1] + b"".join(after[1:]), "two of one kind")
 
 
 # --- well-checksummed lies: the entropy coder must see them, or they are a picture
@@ -212,7 +219,7 @@ def test_cut_and_continued_streams_are_refused(files: Files, name: str) -> None:
         refused(rewrapped(files[name], image + tail), f"{name} + {tail!r}")
 
 
-def extremes(codec: Codec, geometry: Geometry) -> tuple[Target | wu2019.Symbols, int]:
+def extremes(codec: Codec, geometry: Geometry) -> tuple[Target | wu2019.Symbols | gic2.Wanted, int]:
     """What is farthest from anything that an encoder would code, with a level shift."""
     rng = np.random.default_rng(4)
     if isinstance(codec, Wu2019Codec):  # no value is out of its range, but no picture has these
@@ -220,8 +227,12 @@ def extremes(codec: Codec, geometry: Geometry) -> tuple[Target | wu2019.Symbols,
         depth = rng.choice(np.array([0, codec.entropy.channels], np.int32), shape)
         z = rng.choice(np.array([0, 3], np.int32), (codec.entropy.channels, *shape))
         return wu2019.Symbols(depth, z * (depth > 0)), 0
-    assert isinstance(codec, TunableCodec)
     levels = np.array([[0], [LEVELS - 1]], np.int32)
+    if isinstance(codec, Gic2Codec):
+        hyper = rng.choice([-HYPER_LIMIT, 0, HYPER_LIMIT], (codec.entropy.hyper_channels, *geometry.blocks))
+        latents = rng.choice([-(1 << 16), 0, 1 << 16], (codec.entropy.channels, *geometry.latent))
+        return gic2.Wanted(gic2.Symbols(levels, hyper.astype(np.int32), latents.astype(np.int32)), (gic2.LAST,)), 15
+    assert isinstance(codec, TunableCodec)
     hyper = rng.choice(np.array([-65000, 0, 65000], np.int32), (codec.entropy.hyper_channels, *geometry.blocks))
     latents = rng.choice(np.array([-(1 << 22), 0, 1 << 22], np.int32), (codec.entropy.channels, *geometry.latent))
     return Target(levels, hyper, latents), 15
@@ -255,7 +266,7 @@ def test_header_lies_under_good_checksums(files: Files, field: str) -> None:
         "height": (1, 64, 129, 1000, 1 << 20),
         "level_shift": tuple(v for v in (0, 1, 7, 15) if v != header.level_shift),
         "coder": (1, 2, 3, 4, 255),
-        "codec": tuple(v for v in (0, 1, 2, 255) if v != header.codec),
+        "codec": tuple(v for v in (0, 1, 2, 6, 255) if v != header.codec),
         "model": (60_000,),
     }[field]
     for value in lies:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from gancodec import container, imageio
+from gancodec import container, imageio, weights
 from gancodec.cli import decode
 from gancodec.codec import EncodeOptions
 from gancodec.container import spec
@@ -23,9 +23,10 @@ from gancodec.models.stream import CODERS
 from gancodec.types import Picture
 from tests.commands import MIB, SECONDS, Ended, in_one_process
 from tests.conftest import Run, needs_weights
+from tests.frozen import with_gic2
 from tests.fuzz.build import chunk, gic
 from tests.tiny import picture
-from tools.make_hostile import SPLIT, split_image
+from tools.make_hostile import SPLIT, VECTORS, split_image
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests" / "hostile"
@@ -80,9 +81,16 @@ def test_the_list_is_complete() -> None:
     assert sum(sizes.values()) < 300_000
 
 
+@pytest.fixture
+def models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed, and the model that files of codec 6 name here."""
+    folder = with_gic2(tmp_path_factory.mktemp("weights"))
+    monkeypatch.setenv(weights.ENVIRONMENT, str(folder))
+
+
 @needs_weights
 @pytest.mark.parametrize("command", ["decode", "verify", "info"])
-def test_gic_files(command: str, tmp_path: Path) -> None:
+def test_gic_files(command: str, tmp_path: Path, models: None) -> None:
     listed = promises(".gic")
     inputs = [(command, FOLDER / promise.name) for promise in listed]
     if command == "decode":
@@ -93,6 +101,29 @@ def test_gic_files(command: str, tmp_path: Path) -> None:
         holds(promise.name, ended, code, "" if command == "info" else promise.words)
     decoded = [f"{promise.name}.png" for promise in listed if promise.code == 0 and command == "decode"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(decoded)
+
+
+@needs_weights
+def test_files_in_slices_are_refused_in_part_too(tmp_path: Path, models: None) -> None:
+    """None of them is taken for one that is cut, nor is a cut one that lies of the next slice."""
+    listed = [p for p in promises(".gic") if p.name.startswith(("slices-", "more-", "tiles-"))]
+    assert len(listed) > 40
+    part = tmp_path / "lies.gic"
+    part.write_bytes(cut_that_lies())
+    commands = [("decode", FOLDER / promise.name, "--partial", "-o", tmp_path / "out.png") for promise in listed]
+    *ended, last = in_one_process([*commands, ("decode", part, "--partial", "-o", tmp_path / "out.png")])
+    for promise, end in zip(listed, ended, strict=True):
+        gic1 = promise.name == "more-gic1.gic"
+        holds(promise.name, end, 2 if gic1 else promise.code, "the gic1 codec has no slices" if gic1 else promise.words)
+    holds("a cut that lies", last, 3, "slice 2 of 6 is not what the first one announces")
+    assert list(tmp_path.iterdir()) == [part]
+
+
+def cut_that_lies() -> bytes:
+    """A file that ends within a second slice of another length."""
+    data = (VECTORS / "photo.gic").read_bytes()
+    more = next(info for info in container.read(data).chunks if info.type == spec.MORE)
+    return data[: more.offset] + chunk(spec.MORE, bytes(more.length + 1))[:4]
 
 
 @needs_weights

@@ -30,7 +30,7 @@ LAYERS = [
 ]
 # Floors inside of a room; "" are the files that lie in it. The registry, and it alone, imports from the folders of the
 # models: their configurations.
-MODELS = {"gic1", "wu2019", "split"}
+MODELS = {"gic1", "gic2", "wu2019", "split"}
 REGISTRY = "gancodec.models.registry"
 INNER = {
     "models": [{"levels", "config"}, {f"{model}.config" for model in MODELS}, {""}, MODELS],
@@ -40,8 +40,8 @@ INNER = {
 TORCH = (
     "gancodec.features",
     *(f"gancodec.models.{name}" for name in ("inference", "training", "layers", "losses")),
-    *(f"gancodec.models.*.{name}" for name in ("network", "context", "discriminator", "inference")),
-    "gancodec.models.*.training",
+    *(f"gancodec.models.*.{name}" for name in ("network", "context", "discriminator", "inference", "receiver")),
+    *("gancodec.models.*.training", "gancodec.models.gic2.layers"),
     *("gancodec.train.*", "gancodec.evaluate.*", "gancodec.codec.onnx_export"),
 )
 # Functions that import it when they run, by module.

@@ -20,7 +20,7 @@ from gancodec.models.inference import Network, build
 from gancodec.types import Picture
 from gancodec.weights import Weights
 from tests.conftest import Run, needs_weights
-from tests.tiny import picture, tiny_weights, tiny_wu2019_weights
+from tests.tiny import picture, tiny_gic2_weights, tiny_weights, tiny_wu2019_weights
 
 TOLERANCE = 1e-4  # of outputs near 1, in either direction; float32 sums in another order differ by some 1e-6
 BLOCKS = [(1, 1, 1), (1, 2, 5)]  # batch, rows, columns; traced are 2, 3, 4
@@ -249,3 +249,28 @@ def test_wu2019_networks() -> None:
         (found,) = runner(files["generator"])(z)
         assert found.shape == wanted.shape == (2, 3, 64 * rows, 64 * columns)
         assert np.abs(found - wanted).max() <= TOLERANCE * max(1.0, np.abs(wanted).max())
+
+
+def test_gic2_networks() -> None:
+    """Its encoder checked as the others are; its receiver takes latents and positions, and knows no borders of
+    blocks."""
+    given = tiny_gic2_weights()
+    net, files = build(given, torch.device("cpu")), exported(given)
+    for size in ((1, 1, 1), (2, 3, 2), (1, 2, 5)):
+        check_encoder(net, files["encoder"], size)
+        batch, rows, columns = size
+        rng = np.random.default_rng(rows)
+        latent = rng.normal(0, 1, (batch, 8, 4 * rows, 4 * columns)).astype(np.float32)
+        mixed = rng.uniform(0, 1, (batch, rows, columns)).astype(np.float32)
+        mixed.flat[: mixed.size - 1] = np.resize([0, 1, 1 / 8], mixed.size - 1)  # knots, both ends among them
+        seen = []
+        for position in (np.full_like(mixed, 0.55), mixed):
+            with torch.inference_mode():
+                wanted = net.model.generate(torch.from_numpy(latent), torch.from_numpy(position)).numpy()
+            (found,) = runner(files["generator"])(latent, position)
+            assert found.shape == wanted.shape == (batch, 3, 64 * rows, 64 * columns)
+            assert np.abs(found - wanted).max() <= TOLERANCE * max(1.0, np.abs(wanted).max())
+            seen.append(found)
+        assert np.abs(seen[0] - seen[1]).max() > 100 * TOLERANCE, "the level has a say"
+    with pytest.raises(UsageError, match="realism"):
+        exported(given, 0.5)

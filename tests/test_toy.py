@@ -337,7 +337,7 @@ def test_a_stream_may_have_several_slices(entropy: str) -> None:
             apart.read(damaged, frame)
     draft = apart.prepare(picture(HEIGHT, WIDTH), UNGUIDED, EncodeOptions(entropy=entropy))
     assert len(draft.plain().streams[0]) == 2
-    with pytest.raises(UsageError, match="several slices"):  # the format has a chunk for one
+    with pytest.raises(UsageError, match="several slices"):  # by its row it has one
         Container.of(draft.header, draft.plain().streams)
 
 

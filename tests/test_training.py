@@ -18,22 +18,26 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch._dynamo.utils import counters
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from gancodec import weights
 from gancodec.errors import GicError, UsageError
 from gancodec.models.layers import residual_stack
 from gancodec.models.losses import box_ms_ssim
+from gancodec.models.recipe import Objective
 from gancodec.models.training import grow
-from gancodec.train import loop
+from gancodec.train import loop, muon
 from gancodec.train.command import main
+from gancodec.train.compiled import compiled
 from gancodec.train.data import Crops, pack
 from gancodec.train.freeze import export_checkpoint
 from gancodec.train.loop import LAST, Job, learning_rate, step_seed, train
-from gancodec.train.muon import orthogonalise
+from gancodec.train.muon import orthogonalise, orthogonalise_all, suits
 from gancodec.train.recipes import RECIPES
 from gancodec.train.signals import Signals
-from gancodec.train.state import checkpoint_meta, ema_of, write_ema
+from gancodec.train.state import State, checkpoint_meta, ema_of, load_ema, write_ema
+from gancodec.train.together import agreed
 from tests.tiny import picture
 
 
@@ -106,7 +110,7 @@ def test_shards_hold_what_the_folder_holds(data: Path, tmp_path: Path) -> None:
     shards = pack(data, tmp_path / "shards", shard_mib=1)
     from_shards, from_files = (Crops(f, 64, torch.device("cpu")) for f in (tmp_path / "shards", data))
     assert len(shards) >= 1
-    assert len(from_shards.held_out) == len(from_files.held_out) == 1
+    assert len(from_shards.held_out) == len(from_files.held_out) == 2
     for a, b in zip(from_shards.pictures, from_files.pictures, strict=True):
         assert torch.equal(a, b)
 
@@ -296,13 +300,179 @@ def test_a_worker_that_fails_is_told_of(
 
 def test_one_worker_s_signal_ends_all_of_them_at_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wish of any process counts for all, and the slowest clock, so that none goes on alone."""
-    sent: list[torch.Tensor] = []
 
-    def reduce(values: torch.Tensor, operation: object) -> None:
-        sent.append(values.clone())
-        values.copy_(torch.maximum(values, torch.tensor([-3.0, 1.0], dtype=torch.float64)))
+    def gather(everyone: list[torch.Tensor], mine: torch.Tensor) -> None:
+        everyone[0].copy_(mine)
+        everyone[1].copy_(torch.tensor([3.0, 0.5, 1.0]))
 
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "all_reduce", reduce)
-    assert loop._agreed(5.0, False, torch.device("cpu")) == (3.0, True)
-    assert sent[0].tolist() == [-5.0, 0.0]
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_gather", gather)
+    assert agreed(5.0, 0.25, False, torch.device("cpu")) == (3.0, 0.75, True)
+
+
+def test_cpu_seconds_are_those_of_all_workers_and_go_on(data: Path, tmp_path: Path) -> None:
+    job = Job("gic1-tiny-s1", data, tmp_path, steps=4, stop_at=2, workers=2, log_every=1)
+    first = checkpoint_meta(train(job))
+    assert first["recipe"] == "gic1-tiny-s1"
+    old = load_file(tmp_path / LAST)
+    state = State("gic1-tiny-s1", torch.device("cpu"), 0, None)
+    state.load(tmp_path / LAST)
+    assert (str(state.seconds), str(state.cpu_seconds)) == (first["seconds"], first["cpu_seconds"])
+    train(replace(job, stop_at=None, workers=1, resume=True))
+    second = checkpoint_meta(tmp_path / LAST)
+    for name in ("seconds", "cpu_seconds"):
+        assert 0 < float(first[name]) < float(second[name])
+    hours = [json.loads(line)["cpu_hours"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert hours == sorted(hours)
+    assert hours[-1] == pytest.approx(float(second["cpu_seconds"]) / 3600, abs=1e-6)
+    save_file(old, tmp_path / LAST, {"step": "2", "seconds": "1.5"})  # as checkpoints once were
+    state.load(tmp_path / LAST)
+    assert (state.step, state.seconds, state.cpu_seconds) == (2, 1.5, 0.0)
+
+
+def test_matrices_suit_muon_and_tables_and_depthwise_kernels_do_not() -> None:
+    assert all(suits(torch.empty(shape)) for shape in ((32, 48), (320, 1280), (64, 3, 3, 3)))
+    assert not any(suits(torch.empty(shape)) for shape in ((9, 320), (31, 320), (320,), (320, 1, 3, 3)))
+
+
+def test_workers_share_the_work_of_muon_and_get_what_one_alone_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrices = [torch.randn(shape) for shape in ((40, 64), (96, 32), (32, 32))]
+    alone = orthogonalise_all(matrices)
+    done: list[int] = []
+    sent: dict[int, torch.Tensor] = {}
+    orthogonal = muon.orthogonalise
+
+    def counting(matrix: torch.Tensor) -> torch.Tensor:
+        done.append(matrix.numel())
+        return orthogonal(matrix)
+
+    def broadcast(flat: torch.Tensor, owner: int) -> None:
+        if owner == dist.get_rank():
+            sent[owner] = flat.clone()
+        elif owner in sent:
+            flat.copy_(sent[owner])
+
+    monkeypatch.setattr(muon, "orthogonalise", counting)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "broadcast", broadcast)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    orthogonalise_all(matrices)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    shared = orthogonalise_all(matrices)
+    assert done == [96 * 32, 32 * 32, 40 * 64]
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_saved_averages_go_on_at_their_step(data: Path, tmp_path: Path, int8: bool) -> None:
+    job = Job("gic1-tiny-s1", data, tmp_path / "first", steps=6, stop_at=4)
+    before = checkpoint_meta(train(job))
+    (file,) = write_ema(job.out / LAST, tmp_path / "ema", 15, int8)
+    for start in (file, file.parent, job.out / LAST):
+        state = State("gic1-tiny-s1", torch.device("cpu"), 0, start)
+        assert (state.step, str(state.seconds), str(state.cpu_seconds)) == (4, before["seconds"], before["cpu_seconds"])
+        assert all(torch.allclose(v, state.ema[k], atol=2e-3) for k, v in ema_of(job.out / LAST).items())
+        assert State("gic1-tiny-s2", torch.device("cpu"), 0, start).step == 0
+    after = checkpoint_meta(train(replace(job, out=tmp_path / "second", start=file, stop_at=None)))
+    assert after["step"] == "6"
+    assert float(after["seconds"]) > float(before["seconds"])
+
+
+def test_matrices_of_bytes_are_as_near_as_their_scales(tmp_path: Path) -> None:
+    tensors = {
+        "ema.matrix": torch.randn(40, 64) * torch.logspace(-3, 1, 40)[:, None],
+        "ema.zeros": torch.zeros(32, 32),
+        "ema.table": torch.randn(9, 64),
+        "ema.kernel": torch.randn(64, 32, 3, 3),
+    }
+    save_file(tensors, tmp_path / "whole.safetensors", {"recipe": "r", "step": "1", "seconds": "2", "cpu_seconds": "3"})
+    (file,) = write_ema(tmp_path / "whole.safetensors", tmp_path / "ema", 15, int8=True)
+    written = load_file(file)
+    assert {k for k, v in written.items() if v.dtype == torch.int8} == {"matrix", "zeros"}
+    scale = written["matrix@scale"]
+    assert (scale.dtype, scale.shape) == (torch.float16, (40, 1))
+    before, after = ema_of(tmp_path / "whole.safetensors"), ema_of(file)
+    assert before.keys() == after.keys()
+    assert bool(((before["matrix"] - after["matrix"]).abs() <= 0.6 * scale.float()).all())
+    assert torch.equal(after["zeros"], before["zeros"])
+    assert all(torch.equal(after[k], before[k].half().float()) for k in ("table", "kernel"))
+    assert checkpoint_meta(file) == checkpoint_meta(tmp_path / "whole.safetensors")
+
+
+def test_files_without_averaged_weights_are_usage_errors(data: Path, tmp_path: Path) -> None:
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("garbage", "nothing", "foreign", "part")}
+    paths["garbage"].write_bytes(b"\xff" * 100)
+    save_file({}, paths["nothing"])
+    save_file({"of.another": torch.zeros(3)}, paths["foreign"])
+    train(Job("gic1-tiny-s1", data, tmp_path / "run", steps=1))
+    some = dict(list(ema_of(tmp_path / "run" / LAST).items())[:3])
+    save_file(some, paths["part"], checkpoint_meta(tmp_path / "run" / LAST))
+    (tmp_path / "empty").mkdir()
+    said = ("not a checkpoint", "no averaged weights", "another architecture", "only a part", "no averaged weights")
+    for path, words in zip((*paths.values(), tmp_path / "empty"), said, strict=True):
+        with pytest.raises(UsageError, match=words):
+            train(Job("gic1-tiny-s1", data, tmp_path / "out", start=path, steps=2))
+        with pytest.raises(UsageError):
+            load_ema(path, "gic1-tiny-s1")
+
+
+def test_what_cannot_be_compiled_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="change from step to step"):
+        compiled(RECIPES["gic1-tiny-s3"].objective, "gic1-tiny-s3", torch.device("cpu"))
+
+    def broken(*_: object, **__: object) -> object:
+        raise RuntimeError("No working C++ compiler found\nmore")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UsageError, match=r"--compile needs .*: No working C\+\+ compiler found$"):
+        compiled(RECIPES["gic1-tiny-s1"].objective, "gic1-tiny-s1", torch.device("cpu"))
+
+
+class Phased(Objective[torch.nn.Linear]):
+    """Of a layer and some noise, another one from the middle of the run on."""
+
+    def networks(self, model: str) -> torch.nn.Linear:
+        return torch.nn.Linear(4, 4)
+
+    def phase(self, progress: float) -> float:
+        return float(progress >= 0.5)
+
+    def losses(
+        self, net: torch.nn.Linear, features: object, x: torch.Tensor, progress: float
+    ) -> dict[str, torch.Tensor]:
+        y = net(x + torch.rand_like(x))
+        return {"loss": (y.abs() if progress >= 0.5 else y.square()).mean()}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own compiler
+def test_compiled_losses_are_the_plain_ones_and_compiled_once_for_each_phase() -> None:
+    objective, counted = Phased(), counters["stats"]
+    run, net, x = compiled(objective, "phased", torch.device("cpu")), objective.networks(""), torch.rand(8, 4)
+    before = counted["unique_graphs"]
+    for step in range(8):
+        found = []
+        for losses in (objective.losses, run):
+            net.zero_grad()
+            torch.manual_seed(step)
+            loss = losses(net, None, x, step / 8)["loss"]
+            loss.backward()
+            found.append((loss.detach(), net.weight.grad))
+        torch.testing.assert_close(found[1], found[0])
+    assert counted["unique_graphs"] - before == 2
+
+
+@pytest.mark.slow
+def test_two_compiled_steps_are_two_plain_ones(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the compiler sees the losses of a real model; C++ of so many kernels would take minutes."""
+    job = Job("gic1-tiny-s1", data, tmp_path / "plain", steps=2)
+    plain = _final(job)
+    compile_it = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compile_it(f, dynamic=False, backend="aot_eager"))
+    before = counters["stats"]["unique_graphs"]
+    compiled_ones = _final(replace(job, out=tmp_path / "compiled", compile=True))
+    assert counters["stats"]["unique_graphs"] > before
+    change = max(float((plain[k] - v).abs().max()) for k, v in compiled_ones.items() if k.startswith("net."))
+    assert change < 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,16 @@ from PIL import Image
 
 from gancodec import container, weights
 from gancodec.codec import decode_bytes
+from gancodec.container import spec
 from gancodec.errors import GicError
+from gancodec.models.gic2.codec import Gic2Codec
+from gancodec.models.gic2.inference import Gic2Network
+from gancodec.models.gic2.symbols import Symbols
 from gancodec.models.registry import MODELS
 from gancodec.models.split import codec as split
+from gancodec.models.stream import Frame
 from gancodec.train.freeze import install
+from gancodec.types import per_site
 from tests.test_split import cells_of, enlarged, grown, parts_of, shrunk
 from tests.tiny import tiny_weights
 from tools import make_vectors
@@ -28,7 +35,16 @@ RELEASED = sorted(VECTORS.glob("*/*.gic"))
 SPLIT = sorted(VECTORS.glob("*-split/*.gic"))
 SYMBOLS = [path for path in RELEASED if path not in SPLIT]
 TILED = sorted(VECTORS.glob("*-tiles/*.gic"))
+SLICED = sorted(VECTORS.glob("*-gic2-*/*.gic"))
 SOME = ["pixel", "odd", "alpha", "metadata"]
+
+
+@pytest.fixture(autouse=True)
+def weights_beside(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors whose weights are in their folder are read with these."""
+    path = getattr(request.node, "callspec", None) and request.node.callspec.params.get("path")
+    if path and (path.parent / "manifest.json").is_file():
+        monkeypatch.setenv(weights.ENVIRONMENT, str(path.parent))
 
 
 def load(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -58,10 +74,12 @@ def test_there_are_vectors() -> None:
     assert len(SPLIT) >= 5, "those of the split codec too"
     assert len(TILED) >= 3, "and those in tiles"
     assert len(list(VECTORS.glob("*-wu2019-*/*.gic"))) >= 7, "and those of the wu2019 codec"
+    assert len(SLICED) >= 15, "and those of codec 6"
 
 
 def test_every_vector_is_whole() -> None:
-    for path in (p for folder in VECTORS.iterdir() if folder.is_dir() for p in folder.iterdir()):
+    model = ("manifest.json", "gic2-tiny.safetensors")
+    for path in (p for p in VECTORS.glob("*/*") if p.name not in model):
         assert all(path.with_suffix(f".{kind}").is_file() for kind in ("gic", "json", "png")), path.name
 
 
@@ -80,7 +98,7 @@ def test_cells_and_streams_are_exact(path: Path) -> None:
 @pytest.mark.parametrize("path", RELEASED, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_pixels_are_within_bounds(path: Path) -> None:
     data, record = load(path)
-    check_pixels(decode_bytes(data).rgb, png(path), record)
+    check_pixels(make_vectors.decoded(data, record), png(path), record)
 
 
 # --- split files, by another decoder
@@ -222,3 +240,64 @@ def test_wrong_pixels_of_split_files_fail() -> None:
         for wrong in (np.roll(rgb, 1, 1), np.where(rgb > 250, rgb - 2, rgb + 2).astype(np.uint8), spot):
             with pytest.raises(AssertionError):
                 check_pixels(wrong, png(path), record)
+
+
+# --- files in slices, whose weights are beside them
+
+
+def test_vectors_in_slices_show_what_there_is() -> None:
+    """All that a stream of codec 6 has: each coder with slices, tiles and cuts, row 0 and channels that are off, every
+    pass of the hyper-latents, levels of all kinds."""
+    found = {
+        (record["header"]["coder"], record["slices"]["of"] > 1, "tiles" in record, "cut" in record)
+        for record in records()
+    }
+    for coder in (spec.CODER_RANGE, spec.CODER_HUFFMAN):
+        assert {(coder, False, False, False), (coder, True, False, False), (coder, True, True, False)} <= found
+    assert {(tiled, cut) for _, _, tiled, cut in found} == set(itertools.product((False, True), repeat=2))
+    assert max(record["slices"]["of"] for record in records()) >= 6
+
+
+def records() -> list[dict[str, Any]]:
+    return [load(path)[1] for path in SLICED]
+
+
+@pytest.mark.parametrize("path", SLICED, ids=lambda p: p.stem)
+def test_any_changed_symbol_of_slices_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, record = load(path)
+    true = Gic2Codec.symbols
+    for field in ("levels", "hyper", "latents"):
+
+        def wrong(codec: Gic2Codec, parsed: container.Container, field: str = field) -> Symbols:
+            symbols = true(codec, parsed)
+            changed = getattr(symbols, field).copy()
+            changed.flat[-1] += 1
+            return symbols._replace(**{field: changed})
+
+        monkeypatch.setattr(Gic2Codec, "symbols", wrong)
+        with pytest.raises(AssertionError):
+            check_coded(data, record)
+
+
+@pytest.mark.parametrize("path", [p for p in SLICED if p.stem in ("photo", "tiles")], ids=lambda p: p.stem)
+def test_means_and_levels_are_in_the_pixels(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that leaves out the means, or takes the position of another level, is outside the bounds."""
+    data, record = load(path)
+    latents, planes = Gic2Network.latents, Gic2Codec.planes
+
+    def without(network: Gic2Network, hyper: Any, gain: Any, symbols: Any) -> Any:
+        return np.ascontiguousarray(symbols / per_site(gain).transpose(2, 0, 1), np.float32)
+
+    def shifted(codec: Gic2Codec, symbols: Symbols, frame: Frame) -> Any:
+        latent, position = planes(codec, symbols, frame)
+        return latent, position._replace(values=1 - position.values)
+
+    for owner, name, wrong, right in (
+        (Gic2Network, "latents", without, latents),
+        (Gic2Codec, "planes", shifted, planes),
+    ):
+        monkeypatch.setattr(owner, name, wrong)
+        with pytest.raises(AssertionError):
+            check_pixels(make_vectors.decoded(data, record), png(path), record)
+        monkeypatch.setattr(owner, name, right)
+    check_pixels(make_vectors.decoded(data, record), png(path), record)

@@ -273,7 +273,7 @@ def overflowing(
 def test_workers_share_their_statistics(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they share gradients: each has seen other crops, and a run that is resumed has one set of them."""
     shared: list[int] = []
-    monkeypatch.setattr(loop, "_average", lambda tensors: shared.append(len(tensors)))
+    monkeypatch.setattr(loop, "average", lambda tensors: shared.append(len(tensors)))
     train(Job(TINY, data, tmp_path, steps=2))
     norms = len(layers(tiny_wu2019_network(), nn.BatchNorm2d))
     assert shared == [2 * norms] * 2, "means and variances, once a step (gradients are shared among several alone)"

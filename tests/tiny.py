@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 from gancodec.features import SMALL_VGG19, SQUEEZE_TAPS
 from gancodec.models.gic1.training import Trained
+from gancodec.models.gic2.layers import Block
+from gancodec.models.gic2.training import Trained as Gic2Trained
 from gancodec.models.inference import Source
 from gancodec.models.registry import MODELS
 from gancodec.models.stream import CODERS, Frame, StreamCodec
@@ -185,3 +187,38 @@ def tiny_wu2019_network(seed: int = 3) -> Wu2019Trained:
 def tiny_wu2019_weights() -> Weights:
     """The tiny wu2019, frozen."""
     return freeze(tiny_wu2019_network(), MODELS["wu2019-tiny"], [picture(192, 256, s) for s in range(3)])
+
+
+@lru_cache(maxsize=1)
+def tiny_gic2_network() -> Gic2Trained:
+    """A seeded untrained gic2: all rows, depths, steps of the ladder and escapes; levels and means have a say."""
+    torch.manual_seed(3)
+    net = networks(RECIPES["gic2-tiny-s2"])
+    assert isinstance(net, Gic2Trained)
+    model, receiver = net.model, net.model.receiver
+    with torch.no_grad():
+        model.sender.to_latent.weight.mul_(8)
+        model.hyper_encoder.out.weight.mul_(20)
+        model.masker.out.weight.normal_(0, 2)
+        model.projection.weight.normal_(0, 0.6)
+        model.projection.bias.copy_(torch.linspace(-4, 40, len(model.projection.bias)))
+        model.first.copy_(torch.tensor([0, 0, 0, 4, 8, 12, 20, 28]))
+        model.hyper_rows.scale.normal_(0, 0.7)
+        for layer in model.hyper_rows.near:
+            layer.weight.normal_(0, 0.05)
+            layer.bias.normal_(0, 0.3)
+        for layer in (*model.means.means, receiver.render.ada):
+            layer.weight.normal_(0, 0.1)
+        for block in (b for b in net.modules() if isinstance(b, Block)):
+            for layer in (block.out, block.down):
+                layer.weight.normal_(0, 0.1)
+        for scale in (receiver.scale, receiver.render.scale):
+            scale.table.normal_(0, 0.3)
+        receiver.render.place.normal_(0, 0.1)
+    return net.eval()
+
+
+@lru_cache(maxsize=1)
+def tiny_gic2_weights() -> Weights:
+    """The tiny gic2, frozen."""
+    return freeze(tiny_gic2_network(), MODELS["gic2-tiny"], [picture(192, 256, s) for s in range(3)])

@@ -32,7 +32,7 @@ import numpy as np
 from gancodec import weights
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture
 from tests import commands
-from tests.fuzz import targets
+from tests.fuzz import bounds, targets
 from tests.fuzz.pictures import sound
 from tests.fuzz.structure import corrupted_picture
 
@@ -71,12 +71,12 @@ class Maker:
 
 def examine(source: bytes | Path, coded: bool = False, large: bool = False) -> str:
     """How the reading of a file ends: PICTURE, REFUSED, or the fault in words."""
-    mib, pixels = (LARGE_MIB, LARGE) if large else (MIB, targets.PIXELS)
+    mib, pixels = (LARGE_MIB, LARGE) if large else (MIB, bounds.PIXELS)
     said: list[str] = []
     result = ""
     with _heard(said):
         try:
-            picture = targets.within(mib, targets.loaded, source, pixels)
+            picture = bounds.within(mib, targets.loaded, source, pixels)
             result = REFUSED if picture is None else PICTURE
             if picture is not None and coded:
                 back = decode_bytes(encode_picture(picture, EncodeOptions(n=0.0)).data)

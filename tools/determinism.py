@@ -1,7 +1,8 @@
 """Do files written under one setting of the numeric libraries read the same under every other one?
 
 Every setting writes the same pictures in a fresh process, every setting reads every file in another; the table says
-where symbols or dequantised latents differ in a single byte. ``python tools/determinism.py``; exit code 1 if any does.
+where symbols or dequantised latents differ in a single byte. Then every setting decodes the files of the first one, and
+their pixels must be as far apart as is promised, no further. ``python tools/determinism.py``; exit code 1 if not.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ CASES = {  # picture, n, coder, model (None: the default)
     "photo": ("photo", 0.0, "range", None),
     "photo-huffman": ("photo", 0.5, "huffman", None),
     "photo-wu2019": ("photo", 0.0, "range", "wu2019-small"),
+    "photo-gic2": ("photo", -1.0, "range", "gic2"),
+    "photo-gic2-tiny": ("photo", -1.0, "range", "gic2-tiny"),  # seeded, for tests
+    "shapes-gic2-tiny": ("shapes", 1.0, "huffman", "gic2-tiny"),
     "shapes": ("shapes", -1.0, "range", None),
     "noise": ("noise", -3.5, "range", None),
 }
+FAR, MOST_FAR, MOST = 1, 1e-4, 2  # levels that pixels may be apart, the share that may be further, and how far these
 
 
 def numpy_extensions() -> str:
@@ -55,6 +60,7 @@ def settings() -> dict[str, dict[str, str]]:
         "2 threads": dict.fromkeys(THREADS, COUNTS[1]),
         **{core: {"OPENBLAS_CORETYPE": core} for core, needs in CORES.items() if features.get(needs)},
         "oneDNN SSE41": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+        "oneDNN AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
         "ATen default": {"ATEN_CPU_CAPABILITY": "default"},
         "NumPy baseline": numpy,
         "all oldest": {"OPENBLAS_CORETYPE": "Nehalem", **old, **numpy, **dict.fromkeys(THREADS, COUNTS[0])},
@@ -137,6 +143,30 @@ def read(paths: Iterable[str]) -> dict[str, dict[str, str]]:
     return {path: digest(Path(path).read_bytes()) for path in paths}
 
 
+def decode(folder: Path, paths: Iterable[str], device: str = "cpu") -> dict[str, dict[str, str]]:
+    """Decode files into `folder`, where the arrays of their pixels are then."""
+    from gancodec.codec import DecodeOptions, decode_bytes
+
+    result = {}
+    for number, path in enumerate(paths):
+        target = folder / f"{number}.npy"
+        np.save(target, decode_bytes(Path(path).read_bytes(), DecodeOptions(device=device)).rgb)
+        result[path] = {"pixels": str(target)}
+    return result
+
+
+def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, int]:
+    """The share of values that are further apart than pixels may be, and the greatest difference."""
+    distance = np.abs(one.astype(int) - other)
+    return float((distance > FAR).mean()), int(distance.max())
+
+
+def kept(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Is what is promised of pixels true of these?"""
+    share, most = apart(one, other)
+    return share <= MOST_FAR and most <= MOST
+
+
 def child(changes: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     """Start this file in a fresh process under a setting."""
     command = [sys.executable, __file__, *arguments]
@@ -175,11 +205,46 @@ def matrix(folder: Path, cases: Sequence[str], chosen: dict[str, dict[str, str]]
     return differing
 
 
+def pixels(folder: Path, paths: Sequence[str], chosen: dict[str, dict[str, str]]) -> int:
+    """Decode files under all settings, print how far their pixels are from those under the first, and return how many
+    pictures are too far."""
+    first: dict[str, str] = {}
+    broken = 0
+    print(f"\n{'decoded under':16} " + " ".join(f"{Path(path).stem:>17}" for path in paths))
+    for i, (name, changes) in enumerate(chosen.items()):
+        place = folder / f"pixels {i}"
+        place.mkdir()
+        files, said = answer(child(changes, "--decode", str(place), *paths))
+        found = {path: result["pixels"] for path, result in files.items()}
+        first = first or found
+        both = [(np.load(first[path]), np.load(found[path])) for path in paths]
+        broken += sum(not kept(*two) for two in both)
+        cells = (f"{100 * share:9.4f} %, {most:4}" for share, most in (apart(*two) for two in both))
+        print(f"{name:16} " + " ".join(cells) + f"  {said}", flush=True)
+    print(
+        f"\n{len(paths)} pictures: {broken} with more than 1 in {1 / MOST_FAR:.0f} values over {FAR} apart, or {MOST}"
+    )
+    return broken
+
+
+def installed(case: str) -> bool:
+    """Is the model of a case there?"""
+    from gancodec import weights
+    from gancodec.errors import MissingWeights
+
+    try:
+        return weights.find(CASES[case][3]).installed
+    except MissingWeights:
+        return False
+
+
 def main() -> int:
-    """Run the whole matrix, or (`--write`, `--read`) one process of it."""
+    """Run the whole matrix, or (`--write`, `--read`, `--decode`) one process of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", metavar="FOLDER", help="encode the cases named into a folder")
     parser.add_argument("--read", action="store_true", help="read the files named")
+    parser.add_argument("--decode", metavar="FOLDER", help="decode the files named into a folder")
+    parser.add_argument("--device", default="cpu", help="that decodes")
     parser.add_argument("names", nargs="*", help="cases, or files to read")
     options = parser.parse_args()
     if options.write:
@@ -188,9 +253,15 @@ def main() -> int:
     if options.read:
         print(json.dumps([read(options.names), libraries()]))
         return 0
+    if options.decode:
+        print(json.dumps([decode(Path(options.decode), options.names, options.device), libraries()]))
+        return 0
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        return 1 if matrix(Path(folder), options.names or tuple(CASES), settings()) else 0
+        cases = options.names or [case for case in CASES if installed(case)]
+        differing = matrix(Path(folder), cases, settings())
+        written = [str(Path(folder) / "0" / f"{case}.gic") for case in cases]
+        return 1 if differing + pixels(Path(folder), written, settings()) else 0
 
 
 if __name__ == "__main__":

@@ -23,15 +23,20 @@ from PIL import Image
 from gancodec import container, weights
 from gancodec.container import Header, spec
 from gancodec.container.header import pack, varint
+from gancodec.entropy.coder import Coder
 from gancodec.entropy.huffman import HuffmanWriter
-from gancodec.entropy.levels import CLASS_ROW, FIRST_ROW
+from gancodec.entropy.levels import GAUSSIAN, LOGISTIC
 from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.models.gic1.integers import EntropyModel
+from gancodec.models.gic2.integers import EntropyModel as Gic2Entropy
 from gancodec.models.split import image
 from gancodec.models.split.layers import take_apart
+from gancodec.models.stream import CODERS, entropy_model
+from tests.frozen import gic2_weights
 from tests.fuzz.build import EXIF_MARK, chunk, deflated, gic, jpeg_with, png_chunk, png_with, tiff_with
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "hostile"
+VECTORS = FOLDER.parent / "vectors" / "v1-gic2-tiny"  # with the model that files of codec 6 name
 SIZE = (24, 20)
 SPLIT = Header(*SIZE, 0, bytes(8), spec.CODEC_SPLIT, spec.CODER_WEBP_LOSSLESS, 0, 0, 0)
 OK, REFUSED, NO_MODEL = 0, 3, 4
@@ -158,11 +163,15 @@ def streams() -> Iterator[Attack]:
         yield Attack(f"nonsense-{name}.gic", gic(header, noise), "400 random bytes", info=OK)
         yield Attack(f"nothing-{name}.gic", gic(header, b""), "a stream of no bytes", info=OK)
         yield Attack(f"ones-{name}.gic", gic(header, b"\xff" * 400), "400 bytes of 0xff", info=OK)
-        for what, row, value in (("class", CLASS_ROW, 9), ("level", FIRST_ROW, 40), ("level-low", FIRST_ROW, -60000)):
+        for what, row, value in (
+            ("class", LOGISTIC.busy, 9),
+            ("level", LOGISTIC.first, 40),
+            ("level-low", LOGISTIC.first, -60000),
+        ):
             coder = writer()
             if what != "class":  # a flat map: its first level is that of all blocks
-                coder.code(np.array([CLASS_ROW], np.int32), np.array([-4], np.int32))
-            coder.code(np.array([row], np.int32), np.array([value], np.int32))
+                _one(coder, LOGISTIC.busy, -4)
+            _one(coder, row, value)
             told = f"level map: {what[:5]} out of range"
             data = gic(header, coder.finish() + bytes(40))
             yield Attack(f"{what}-{name}.gic", data, f"a {what[:5]} out of range in the level map", words=told, info=OK)
@@ -179,6 +188,129 @@ def streams() -> Iterator[Attack]:
     yield Attack("model-hash.gic", data, "another hash of the model, that looks like a path", NO_MODEL, info=OK)
     data = gic(replace(head, coder=9), noise)
     yield Attack("coder-9.gic", data, "a coder that there is none of", words="coder 9 is not known", info=OK)
+
+
+def sliced() -> Iterator[Attack]:
+    """Files of codec 6 under right checksums: lists of slices that lie, and slices where none may be."""
+    vector = container.read((VECTORS / "photo.gic").read_bytes())
+    header, (slices,) = vector.header, vector.streams
+    first, rest = slices[0], slices[1:]
+    count = len(slices)
+    listed, coded = _list_of(first)
+    lies: tuple[tuple[str, bytes, str, str], ...] = (
+        ("empty", b"", "a first slice of no bytes", "cut short"),
+        ("0", b"\0" + listed[1:], "a list of 0 slices", "0 slices"),
+        ("9", b"\x09" + listed[1:], "a list of 9 slices", "9 slices"),
+        ("255", b"\xff" * 60, "a list of 255 slices", "255 slices"),
+        ("list-only", listed, "a list of slices, and nothing behind it", ""),
+        ("list-cut", listed[:-1], "half a list of slices", ""),
+        ("step-0", bytes((count, 0)) + listed[2:] + coded, "a second slice from step 0 on", "out of order"),
+        ("step-33", bytes((2, 33)) + varint(len(rest[0])) + coded, "a slice from step 33 on", "out of order"),
+        ("same", bytes((3, 5, 8, 5, 16)) + coded, "two slices from the same step on", "out of order"),
+        ("falling", bytes((3, 9, 8, 5, 16)) + coded, "slices whose steps fall", "out of order"),
+        ("4-gib", bytes((count, 1)) + varint(2**32 - 1) + listed[3:] + coded, "a slice of 2^32 - 1 bytes", "lengths"),
+        ("number", bytes((2, 1)) + b"\xff" * 9 + coded, "a length of nine bytes that goes on", "number"),
+        ("shortest", bytes((2, 1, 0x88, 0)) + coded, "a length in more bytes than it needs", "number"),
+        ("longer", bytes((count, listed[1], listed[2] + 4)) + listed[3:] + coded, "a length that is 4 more", "lengths"),
+    )
+    for name, lie, what, words in lies:
+        yield Attack(f"slices-{name}.gic", _in_slices(header, lie, *rest), what, words=words, info=OK)
+    announced = f"the first one announces {count}"
+    yield Attack("slices-missing.gic", _in_slices(header, *slices[:-1]), "no last slice", words=announced, info=OK)
+    yield Attack(
+        "slices-behind.gic", _in_slices(header, *slices, b""), "a slice behind the last", words=announced, info=OK
+    )
+    swapped = b"".join((listed[:2], varint(len(rest[1])), listed[3:4], varint(len(rest[0])), listed[5:], coded))
+    data = _in_slices(header, swapped, rest[1], rest[0], *rest[2:])
+    yield Attack("slices-swapped.gic", data, "two slices in each other's place", words="damaged", info=OK)
+    longer = b"".join((listed[:2], varint(len(rest[0]) + 4), listed[3:], coded))
+    data = _in_slices(header, longer, rest[0] + bytes(4), *rest[1:])
+    yield Attack("slices-continued.gic", data, "a slice with a word more", words="damaged", info=OK)
+
+
+def _list_of(first: bytes) -> tuple[bytes, bytes]:
+    """The list in front of a first slice, and the slice. Lengths of one byte."""
+    size = 1 + 2 * (first[0] - 1)
+    return first[:size], first[size:]
+
+
+def _in_slices(header: Header, first: bytes, *more: bytes) -> bytes:
+    return gic(header, first, *(chunk(spec.MORE, part) for part in more))
+
+
+def more_chunks() -> Iterator[Attack]:
+    """MORE where it may not be, too often or too long, and tiles that disagree."""
+    vector = container.read((VECTORS / "photo.gic").read_bytes())
+    header, (slices,) = vector.header, vector.streams
+    head, first, more = pack(header), chunk(spec.IMAGE, slices[0]), chunk(spec.MORE, slices[1])
+    end, xmp = chunk(spec.END, b""), chunk(spec.XMP, deflated(b"<x/>"))
+    gic1 = container.read((FOLDER.parent / "vectors" / "v1" / "photo-mid.gic").read_bytes())
+    data = gic(gic1.header, gic1.image, chunk(spec.MORE, b""))
+    yield Attack("more-gic1.gic", data, "a second slice of a codec that has none", words="more slices than codec 0")
+    data = head + more + first + end
+    yield Attack("more-first.gic", data, "a second slice before the first", words="MORE where IMAGE should be")
+    data = head + first + xmp + more + end
+    yield Attack("more-behind.gic", data, "a second slice behind XMP", words="MORE: not directly behind IMAGE")
+    yield Attack("more-8.gic", head + first + more * 8 + end, "nine slices", words="more slices than codec 6")
+    data = head + first + bytes((spec.MORE,)) + varint((1 << 32) - 1) + b"x"
+    yield Attack("more-4-gib.gic", data, "a second slice of 2^32 - 1 bytes", words="MORE: 4294967295 bytes, cap")
+    data = head + first + more + chunk(spec.ICC, deflated(b"profile")) + end
+    yield Attack("more-icc.gic", data, "a profile behind the slices", words="ICC behind IMAGE")
+    tiled = container.read((VECTORS / "tiles-huffman.gic").read_bytes())
+    assert tiled.tiles is not None
+    streams = [b"\1" + bytes(9), *(stream[0] for stream in tiled.streams[1:])]
+    tiles = chunk(spec.TILES, container.tiles.pack(container.Tiles(tiled.tiles.side, tuple(map(len, streams)))))
+    more = b"".join(chunk(spec.MORE, part) for part in tiled.more)
+    data = gic(tiled.header, b"".join(streams), more, tiles=tiles)
+    told = "tiles of different numbers of slices"
+    yield Attack("tiles-slices.gic", data, "a tile that says it has one slice, others more", words=told, info=OK)
+    tiles = chunk(spec.TILES, container.tiles.pack(tiled.tiles))
+    data = gic(tiled.header, tiled.image, chunk(spec.MORE, b"\x7f" + tiled.more[0][1:]), tiles=tiles)
+    yield Attack("tiles-parts.gic", data, "parts of tiles that do not fill their slice", words="MORE: parts of")
+
+
+def sliced_streams() -> Iterator[Attack]:
+    """Right lists and checksums over slices of codec 6 that no encoder wrote."""
+    model = entropy_model(gic2_weights(), Gic2Entropy)
+    assert isinstance(model, Gic2Entropy)
+    info = gic2_weights().info
+    head = Header(60, 50, info.id, info.entropy_hash, spec.CODEC_GIC2, spec.CODER_RANGE, 0, 0, 0)
+    noise = np.random.default_rng(3).bytes(400)
+    for name, (writer, _) in CODERS.items():
+        header = replace(head, coder=spec.ENTROPY_CODERS[name])
+        for what, stream in (("nothing", b""), ("ones", b"\xff" * 400), ("nonsense", noise)):
+            told = {"nothing": "no bytes", "ones": "400 bytes of 0xff", "nonsense": "400 random bytes"}[what]
+            data = gic(header, b"\1" + stream)
+            yield Attack(f"slices-{what}-{name}.gic", data, f"one slice of {told}", info=OK)
+        for what, row, value in (
+            ("class", GAUSSIAN.busy, 9),
+            ("level", GAUSSIAN.first, 40),
+            ("level-low", GAUSSIAN.first, -60000),
+        ):
+            coder = writer(model.tables)
+            if what != "class":
+                _one(coder, GAUSSIAN.busy, -4)
+            _one(coder, row, value)
+            told = f"level map: {what[:5]} out of range"
+            data = gic(header, b"\1" + coder.finish() + bytes(40))
+            what = f"slices-{what}-{name}.gic"
+            yield Attack(what, data, "a level map out of range, of codec 6", words=told, info=OK)
+        for what, size in (("hyper", (60, 50)), ("pixels", (4096, 4096))):
+            coder = writer(model.tables)
+            _one(coder, GAUSSIAN.busy, -4)
+            _one(coder, GAUSSIAN.first, 0)
+            told = ""
+            if what == "hyper":
+                rows = model.hyper_rows(np.zeros((1, model.hyper_channels), np.int32), np.array([256]), 0)[0]
+                coder.code(rows, np.full(len(rows), -60000, np.int32))
+                told = "hyper-latent out of range"
+            data = gic(replace(header, width=size[0], height=size[1]), b"\1" + coder.finish() + bytes(40))
+            text = {"hyper": "hyper-latents of -60000", "pixels": "4096x4096 pixels in 50 bytes, of codec 6"}[what]
+            yield Attack(f"slices-{what}-{name}.gic", data, text, words=told, info=OK)
+
+
+def _one(coder: Coder, row: int, value: int) -> None:
+    coder.code(np.array([row], np.int32), np.array([value], np.int32))
 
 
 def split_streams() -> Iterator[Attack]:
@@ -259,6 +391,7 @@ def attacks() -> dict[str, list[Attack]]:
     gics = (headers, chunks, bombs, streams, split_streams)
     return {
         ".gic files": [attack for make in gics for attack in make()],
+        ".gic files in slices": [*sliced(), *more_chunks(), *sliced_streams()],
         "Pictures": [*pictures(), *picture_metadata()],
     }
 
@@ -269,7 +402,7 @@ def main() -> None:
         print(f"### {heading}\n\n| file | attack | exit code | says | `info` |\n|---|---|---|---|---|")
         for attack in made:
             (FOLDER / attack.name).write_bytes(attack.data)
-            info = str(attack.info) if heading == ".gic files" else "–"
+            info = str(attack.info) if heading.startswith(".gic") else "–"
             print(f"| `{attack.name}` | {attack.what} | {attack.code} | {attack.words or '–'} | {info} |")
         print()
 

@@ -24,7 +24,7 @@ from gancodec.messages import describe
 COLUMNS = 3
 PANEL = (3.6, 2.3)  # inches
 SMOOTHING = 15  # log lines in the running mean
-NO_LOSS = ("step", "seconds", "validation_realism")
+NO_LOSS = ("step", "seconds", "cpu_hours", "validation_realism")
 Series = dict[str, tuple[list[int], list[float]]]  # steps and values by name
 FORMATS = (".svg", ".png", ".pdf")
 

@@ -212,10 +212,10 @@ def _decode(
 ) -> tuple[bytes, Record]:
     """The same for a .gic file."""
     from gancodec import imageio
-    from gancodec.codec.api import decode_parsed
+    from gancodec.codec.api import decode_parsed, parse
 
     data = stream.read()
-    parsed = container.read(data, options.max_pixels, start)
+    parsed = parse(data, options, start)
     _begin(progress, parsed.header)
     picture, model = decode_parsed(parsed, options, progress)
     target = io.BytesIO()

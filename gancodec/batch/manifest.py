@@ -16,7 +16,7 @@ from gancodec.errors import GicError, MissingWeights, OutputExists, UsageError
 from gancodec.options import DecodeOptions, EncodeOptions
 from gancodec.sources import read_source
 
-KEPT_OUT = ("device", "max_pixels", "strict")  # options that decide whether there is an output, not which
+KEPT_OUT = ("device", "max_pixels", "strict", "partial")  # options that decide whether there is an output, not which
 
 
 class Manifest(AbstractContextManager["Manifest"]):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import fields
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -56,6 +56,7 @@ def batch(
     backwards: Backwards = False,
     picture_format: decode.FormatOption = None,
     realism: options.Realism = None,
+    partial: decode.Partial = False,
     engine: EngineOption = "local",
     address: Address = None,
     jobs: options.Jobs = 0,
@@ -87,14 +88,14 @@ def batch(
     chosen = _engine(engine, address, jobs, threads, gpus, retries, report)
     options.set_threads(threads)
     if backwards:
-        how = DecodeOptions(asked["model"], asked["device"], realism, asked["max_pixels"])
+        how = DecodeOptions(asked["model"], asked["device"], realism, asked["max_pixels"], partial=partial)
         task = Task(how, saving, picture_format or "png")
         suffixes, suffix, show = files.GIC_SUFFIXES, decode.SUFFIXES[task.kind], decode.show
     else:
         task = Task(options.encode_options(asked), saving)
         suffixes, suffix, show = files.PICTURE_SUFFIXES, ".gic", encode.show
     run = convert.Run(report, task, show, log, resume=True)
-    plan = partial(files.writing_jobs, inputs, suffixes, suffix, None, folder, report.say)
+    plan = functools.partial(files.writing_jobs, inputs, suffixes, suffix, None, folder, report.say)
     raise typer.Exit(run(plan, chosen))
 
 
@@ -117,7 +118,7 @@ def _engine(
     if name == "local":
         if address is not None or gpus:
             raise UsageError("--address and --gpus are for --engine ray")
-        return partial(convert.local_engine, report=report, jobs=jobs, threads=threads, retries=retries)
+        return functools.partial(convert.local_engine, report=report, jobs=jobs, threads=threads, retries=retries)
     if address is not None and not jobs:
         raise UsageError("--address: say with --jobs how many workers the cluster is to run")
     from gancodec import workers

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +35,7 @@ Scale = Annotated[
         "--scale", parser=options.parse_scale, metavar="1/2|1/4|1/8", help="A smaller picture.", show_default=False
     ),
 ]
+Partial = Annotated[bool, typer.Option("--partial", help="Of a file that is cut, decode the slices that are whole.")]
 
 
 def decode(
@@ -45,6 +46,7 @@ def decode(
     realism: options.Realism = None,
     region: Region = None,
     scale: Scale = 1,
+    partial: Partial = False,
     model: options.Model = None,
     device: options.DeviceOption = "auto",
     threads: options.Threads = None,
@@ -63,7 +65,8 @@ def decode(
     A decoded picture may contain detail that the model synthesised and the original did not have: --realism 0 keeps
     that least, --realism 1 looks most natural. The same file, realism and machine give the same pixels.
 
-    --region and --scale decode a part of it or a thumbnail, in less time and memory than the whole.
+    --region and --scale decode a part of it or a thumbnail, in less time and memory than the whole. --partial takes
+    files that are cut, of a codec whose files have slices: the picture is rougher then, and that is told.
     """
     saving = Saving(overwrite, skip_existing, preserve_times)
     report = options.writing_report(inputs, output, saving, quiet=quiet, verbose=verbose, as_json=as_json)
@@ -74,10 +77,11 @@ def decode(
     kind = format_of(output, picture_format)
     options.set_threads(threads)
     box = None if region is None else options.parse_region(region)
-    task = Task(DecodeOptions(model, device, realism, max_pixels, box, scale), saving, kind)
+    task = Task(DecodeOptions(model, device, realism, max_pixels, box, scale, partial), saving, kind)
     run = convert.Run(report, task, show, manifest)
-    plan = partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder, report.say)
-    raise typer.Exit(run(plan, partial(convert.local_engine, report=report, jobs=jobs, threads=threads)))
+    plan = functools.partial(files.writing_jobs, inputs, files.GIC_SUFFIXES, SUFFIXES[kind], output, folder, report.say)
+    engine = functools.partial(convert.local_engine, report=report, jobs=jobs, threads=threads)
+    raise typer.Exit(run(plan, engine))
 
 
 def format_of(output: str | None, asked: options.Format | None) -> str:

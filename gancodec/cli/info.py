@@ -38,6 +38,7 @@ def as_text(record: dict[str, Any]) -> str:
     if record["model"]:
         installed = "installed" if record["model_installed"] else "not installed here"
         model = f"{record['model_name'] or 'unknown'} (id {record['model']}, hash {record['model_hash']}), {installed}"
+        model += ", experimental" if record["model_experimental"] else ""
         n = f", n={record['n']:.3f}"
     synthetic = "yes: the decoded picture may contain detail that the original did not have"
     lines = [

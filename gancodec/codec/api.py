@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 EMPTY: Streams = ((b"",),)
 USUAL_PROBES = 5  # of a search that has one more than most, for progress alone
 REDUCTIONS = (1, 2, 4, 8)  # pixels a side that may become one
+LOST = {"alpha": "transparency", "exif": "EXIF", "xmp": "XMP"}  # what is behind the slices, in words
 
 
 class Encoded(NamedTuple):
@@ -152,9 +154,13 @@ def _decoder_of(header: Header, model: str | None, device: str) -> Codec:
 
 
 def _class_of(number: int) -> type[Codec]:
+    return registry.resolve(_entry_of(number).codec, Codec)
+
+
+def _entry_of(number: int) -> registry.Entry:
     if number not in registry.CODECS:
         raise UnsupportedFile(f"codec {number} is not known to this build")
-    return registry.resolve(registry.CODECS[number].codec, Codec)
+    return registry.CODECS[number]
 
 
 def describe_miss(coded: Encoded, options: EncodeOptions) -> str:
@@ -187,6 +193,15 @@ def _picture(parsed: Container, rgb: NDArray[np.uint8], view: View, comment: str
     return Picture(rgb, alpha, parsed.icc, parsed.exif, parsed.xmp, comment=comment, gray=gray)
 
 
+def _notices(parsed: Container, told: tuple[str, ...]) -> tuple[str, ...]:
+    """What a codec tells of a file; of one that is cut in one line, with what else may be missing."""
+    if parsed.cut is None:
+        return told
+    lost = ", ".join(words for name, words in LOST.items() if getattr(parsed, name) is None)
+    parts = [*told, f"what may have come after them ({lost}) is lost"] if lost else told
+    return (f"cut short: {'; '.join(parts)}",)
+
+
 def view_of(options: DecodeOptions, geometry: Geometry) -> View:
     """What of a picture `options` ask for; UsageError for a region outside of it, and for other scales."""
     options = settled(options, DecodeOptions)
@@ -206,6 +221,18 @@ def view_of(options: DecodeOptions, geometry: Geometry) -> View:
     return View(area, options.reduce)
 
 
+def parse(data: bytes, options: DecodeOptions, start: container.Start | None = None) -> Container:
+    """Parse a file that is to be decoded, or what follows a `start` that has been parsed.
+
+    Raises as `container.read` does, and UsageError under `partial` for a codec whose files cannot be cut.
+    """
+    header, position = start or container.read_header(data)
+    if options.partial and spec.rules_of(header.codec).slices == 1:
+        name = _entry_of(header.codec).name
+        raise UsageError(f"partial: the {name} codec has no slices, so its files are decoded whole or not at all")
+    return container.read(data, options.max_pixels, (header, position), options.partial)
+
+
 def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Progress | None = None) -> Picture:
     """Decode the bytes of a .gic file, or the region of it that `options` name.
 
@@ -214,7 +241,7 @@ def decode_bytes(data: bytes, options: DecodeOptions | None = None, progress: Pr
     Raises CorruptFile for damaged bytes, UnsupportedFile, MissingWeights, and UsageError for options out of range.
     """
     options = settled(options, DecodeOptions)
-    return decode_parsed(container.read(data, max_pixels=options.max_pixels), options, progress).picture
+    return decode_parsed(parse(data, options), options, progress).picture
 
 
 @unforked()
@@ -239,7 +266,8 @@ def decode_with(
     """Decode a parsed file with a codec at hand."""
     view = view or View.whole(geometry_of(parsed.header))
     decoded = codec.decode(parsed, view, realism, progress)
-    return _picture(parsed, decoded.rgb, view, decoded.comment)
+    picture = _picture(parsed, decoded.rgb, view, decoded.comment)
+    return replace(picture, notices=_notices(parsed, decoded.notices))
 
 
 @unforked()
@@ -312,7 +340,9 @@ def encode(
 
 
 @unforked()
-def decode(data: GicSource, options: DecodeOptions | None = None, *, realism: float | None = None) -> Image.Image:
+def decode(
+    data: GicSource, options: DecodeOptions | None = None, *, realism: float | None = None, partial: bool = False
+) -> Image.Image:
     """Decode a .gic file to a Pillow image; ICC, EXIF and XMP are in its `info`.
 
     Parameters
@@ -323,6 +353,9 @@ def decode(data: GicSource, options: DecodeOptions | None = None, *, realism: fl
     realism : float, optional
         In [0, 1]; overrides that of the options. Where detail may be synthesised (above 0, and always with the wu2019
         models) a note is in ``info["comment"]``, which Pillow writes into JPEG files by itself.
+    partial : bool
+        True overrides that of the options: of a file that is cut, decode what is whole. What is missing is told as a
+        `UserWarning`.
 
     Raises
     ------
@@ -342,7 +375,11 @@ def decode(data: GicSource, options: DecodeOptions | None = None, *, realism: fl
     from gancodec import imageio
 
     options = settled(options, DecodeOptions)
-    if realism is not None:
-        options = replace(options, realism=realism)
+    if realism is not None or partial:
+        realism = options.realism if realism is None else realism
+        options = settled(replace(options, realism=realism, partial=partial or options.partial), DecodeOptions)
     content, start = read_gic(data, options.max_pixels)
-    return imageio.to_image(decode_parsed(container.read(content, options.max_pixels, start), options).picture)
+    picture = decode_parsed(parse(content, options, start), options).picture
+    for line in picture.notices:
+        warnings.warn(line, stacklevel=3)  # whoever called, two frames up through `unforked`
+    return imageio.to_image(picture)

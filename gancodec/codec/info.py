@@ -33,7 +33,8 @@ def info(source: GicSource, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
     dict
         That JSON can hold: ``file`` (of a path only), ``format``, ``width`` and ``height`` in pixels, ``bytes``,
         ``bpp``, ``codec``, ``coder``, ``model`` (0 for none), ``model_name``, ``model_hash``, ``model_installed``,
-        ``n``, ``level_shift``, ``synthetic_detail``, ``gray``, and ``chunks``, each with name, type, offset and bytes.
+        ``model_experimental``, ``n``, ``level_shift``, ``synthetic_detail``, ``gray``, and ``chunks``, each with name,
+        type, offset and bytes.
 
     Raises
     ------
@@ -73,6 +74,7 @@ def describe(data: bytes, container: Container) -> dict[str, Any]:
         "model_name": None if model is None else model.name,
         "model_hash": header.model_hash.hex(),
         "model_installed": model is not None and model.installed and model.entropy_hash == header.model_hash,
+        "model_experimental": model is not None and model.experimental,
         "n": header.n / 1000,
         "level_shift": header.level_shift,
         "synthetic_detail": bool(header.flags & spec.FLAG_SYNTHETIC),

@@ -90,6 +90,7 @@ def _map(value: Any) -> Any:
 # What a field takes, in words, and what makes a plain value of Python of it; that raises TypeError, ValueError or
 # OverflowError for anything else. None goes where it is the default. Rectangles are checked with what they lie in.
 NUMBER, TEXT, WHOLE = ("a finite number", _number), ("a string", _text), ("a whole number", _whole)
+FLAG = ("True or False", _flag)
 NAMES, MAP = ("a tuple of names", _names), ("a path or a PIL image", _map)
 FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "bpp": NUMBER,
@@ -98,7 +99,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "model": ("the name of a model", _model),
     "entropy": TEXT,
     "device": (" or ".join(DEVICES), _device),
-    "strict": ("True or False", _flag),
+    "strict": FLAG,
     "strip": NAMES,
     "max_pixels": ("a whole number above 0", _pixels),
     "protect": NAMES,
@@ -111,6 +112,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "factor": WHOLE,
     "realism": ("a number in [0, 1]", _number),
     "reduce": WHOLE,
+    "partial": FLAG,
 }
 
 

@@ -3,6 +3,7 @@
 from gancodec.container.chunks import (
     ChunkInfo,
     Container,
+    Cut,
     Start,
     Streams,
     check_pixels,
@@ -23,6 +24,7 @@ __all__ = [
     "MOST_HEADER_BYTES",
     "ChunkInfo",
     "Container",
+    "Cut",
     "Header",
     "Start",
     "Streams",

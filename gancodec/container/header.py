@@ -58,8 +58,12 @@ MOST_VARINT_BYTES = 5
 MOST_BYTES = len(spec.MAGIC) + 2 + sum(field.size or MOST_VARINT_BYTES for field in FIELDS) + CRC_BYTES
 
 
+class EndOfData(CorruptFile):
+    """Bytes end before what they state is there."""
+
+
 class Cursor:
-    """Reads forward through bytes; CorruptFile at the end of them."""
+    """Reads forward through bytes; EndOfData at the end of them."""
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data, self.position = data, position
@@ -67,7 +71,7 @@ class Cursor:
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
         if count > len(self.data) - self.position:
-            raise CorruptFile(
+            raise EndOfData(
                 f"cut short: {count} bytes wanted at {self.position}, {len(self.data) - self.position} left"
             )
         self.position += count

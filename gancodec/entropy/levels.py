@@ -7,6 +7,7 @@ per block.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,28 @@ Places = NDArray[np.int64]
 Pass = tuple[Places, Places, tuple[Places, ...], tuple[Places, ...], int]
 
 CLASSES = 8
-CLASS_ROW = 30  # table row of the class symbol, centred on CLASSES // 2
-FIRST_ROW = 45  # table row of the first block, centred on half the levels
-FINE_ROWS = (0, 6, 10, 14, 18, 22, 26, 30)  # table row of the finest pass, by class
-COARSER = 2  # rows added per doubling of the distance to the blocks that predict
 
 
-def code_levels(coder: Coder, shape: tuple[int, int], count: int, levels: IntArray | None) -> IntArray:
+class LevelRows(NamedTuple):
+    """Table rows that a level map is coded under.
+
+    busy : of the class symbol, centred on CLASSES // 2; first : of the first block, centred on half the levels; fine :
+    of the finest pass, by class; coarser : rows added per doubling of the distance to the blocks that predict.
+    """
+
+    busy: int
+    first: int
+    fine: tuple[int, ...]
+    coarser: int = 2
+
+
+LOGISTIC = LevelRows(30, 45, (0, 6, 10, 14, 18, 22, 26, 30))
+GAUSSIAN = LevelRows(27, 41, (0, 4, 7, 11, 15, 19, 23, 27))  # of about the same deviations
+
+
+def code_levels(
+    coder: Coder, shape: tuple[int, int], count: int, levels: IntArray | None, table: LevelRows = LOGISTIC
+) -> IntArray:
     """Code a level map in either direction.
 
     Parameters
@@ -36,6 +52,8 @@ def code_levels(coder: Coder, shape: tuple[int, int], count: int, levels: IntArr
         Levels are 0 .. count - 1.
     levels : (hb, wb) int32 or None
         The map to write; None to read.
+    table : LevelRows
+        Those of the coder's tables.
 
     Returns
     -------
@@ -43,20 +61,20 @@ def code_levels(coder: Coder, shape: tuple[int, int], count: int, levels: IntArr
         CorruptFile where a decoded level is out of range.
     """
     busy = None if levels is None else _busiest_class(levels, count) - CLASSES // 2
-    activity = _one(coder, CLASS_ROW, busy) + CLASSES // 2
+    activity = _one(coder, table.busy, busy) + CLASSES // 2
     if not 0 <= activity < CLASSES:
         raise CorruptFile("level map: class out of range")
     grid = np.zeros(shape, np.int32)
-    grid[0, 0] = _one(coder, FIRST_ROW, None if levels is None else int(levels[0, 0]) - count // 2) + count // 2
+    grid[0, 0] = _one(coder, table.first, None if levels is None else int(levels[0, 0]) - count // 2) + count // 2
     for rows, columns, before, after, reach in _passes(shape):
         prediction = (grid[before] + grid[after] + 1) >> 1
         site = np.ix_(rows, columns)
         if activity == 0:
             grid[site] = prediction
             continue
-        table = np.full(prediction.size, FINE_ROWS[activity] + COARSER * reach, np.int32)
+        rows_of = np.full(prediction.size, table.fine[activity] + table.coarser * reach, np.int32)
         wanted = None if levels is None else (levels[site] - prediction).ravel()
-        grid[site] = prediction + coder.code(table, wanted).reshape(prediction.shape)
+        grid[site] = prediction + coder.code(rows_of, wanted).reshape(prediction.shape)
     if grid.min() < 0 or grid.max() >= count:
         raise CorruptFile("level map: level out of range")
     return grid
@@ -101,4 +119,4 @@ def _busiest_class(levels: IntArray, count: int) -> int:
     mean = float(np.concatenate(errors).mean())
     # Rows grow by 6 a doubling of the scale; a logistic residual of scale s has a mean magnitude near 1.39 s.
     row = 6 * np.log2(max(mean, 1e-3) / 1.39 / 0.05)
-    return 1 + int(np.argmin([abs(row - r) for r in FINE_ROWS[1:]]))
+    return 1 + int(np.argmin([abs(row - r) for r in LOGISTIC.fine[1:]]))

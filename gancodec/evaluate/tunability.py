@@ -76,7 +76,8 @@ def measure(
         padded = np.prod(picture.geometry.padded)
         for j, n in enumerate(ns):
             coded = encode_picture(bare, EncodeOptions(n=n, model=model.name, device=device))
-            rates[i, j] = coded.bpp, 8 * len(container.read(coded.data).image) / padded
+            parsed = container.read(coded.data)
+            rates[i, j] = coded.bpp, 8 * sum(map(len, (parsed.image, *parsed.more))) / padded
         step()
     bpp = rates[..., 0].mean(0)
     coded_bpp = np.exp(np.log(rates[..., 1]).mean(0))

@@ -61,7 +61,7 @@ class Draft(ABC):
 
     @abstractmethod
     def start(self, budget: int) -> Start:
-        """Where to look for what makes `budget` bytes of IMAGE data."""
+        """Where to look for what makes `budget` bytes of coded data."""
 
     @abstractmethod
     def at(self, knob: float, trim: int = 0) -> Coded:
@@ -69,10 +69,12 @@ class Draft(ABC):
 
 
 class Decoded(NamedTuple):
-    """Pixels (H, W, 3) uint8 of a view, and a note for the user where detail may be invented."""
+    """Pixels (H, W, 3) uint8 of a view, a note for the user where detail may be invented, and what else the user should
+    know, one line each: of a file that is cut, how much of it was decoded."""
 
     rgb: NDArray[np.uint8]
     comment: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Map(NamedTuple):

@@ -81,10 +81,10 @@ class Network(ABC, Generic[M]):
 
     def __init__(self, weights: Weights, device: torch.device) -> None:
         model = self.architecture(weights)
-        state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.network.items() if self.is_used(k)}
         try:
+            state = {k: torch.from_numpy(v) for k, v in weights.network_floats().items() if self.is_used(k)}
             missing, unexpected = model.load_state_dict(state, strict=False)
-        except RuntimeError as error:  # an array of another shape
+        except (RuntimeError, KeyError, ValueError) as error:  # an array of another shape, a matrix without its scale
             raise MissingWeights(f"model {weights.info.name}: weights do not fit the architecture") from error
         missing = [k for k in missing if not k.startswith(self.elsewhere) and not k.endswith("num_batches_tracked")]
         if unexpected or missing:
@@ -119,11 +119,11 @@ class Network(ABC, Generic[M]):
         """Encoder and generator, at a realism in [0, 1], with the planes of the codec as its inputs in order."""
 
     def analyse(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> tuple[FloatArray, ...]:
-        """(H, W, 3) uint8 to the float32 arrays of the codec's analysis, in order."""
+        """(H, W, 3) uint8 to the arrays of the codec's analysis, in order, floats."""
         geometry = Geometry(width=rgb.shape[1], height=rgb.shape[0])
         tiles = list(cover(*geometry.padded, TILE, self.encoder_halo))
         arrays = self._guarded(self._analyse, rgb, tiles, geometry, progress)
-        return tuple(v[0].float().cpu().numpy() for v in arrays)
+        return tuple(v[0].cpu().numpy() for v in arrays)
 
     def synthesise(
         self,

@@ -10,6 +10,17 @@ from torch import Tensor, nn
 SLOPE = 0.1  # of every leaky ReLU
 
 
+def fast_bfloat16() -> bool:
+    """Does this CPU compute bfloat16 convolutions in hardware? No, where PyTorch does not tell."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+
+
+def half_precision(kind: str) -> torch.autocast:
+    """Context in which training computes in bfloat16, where a device of this kind has it in hardware: emulated, it is
+    tens of times as slow as float32."""
+    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or fast_bfloat16())
+
+
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     """Convolution that keeps the size (or divides it by `stride`)."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
@@ -105,6 +116,44 @@ class TextureNoise(nn.Module):
         return x + texture
 
 
+def standardised(y: Tensor) -> Tensor:
+    """Eq. 2 of Wu et al. for y (B, hb, wb) of whole pictures: mean 0, standard deviation at most 1.
+
+    The equation divides by the standard deviation so that the sigmoid does not saturate. Dividing by max(sigma, 1)
+    keeps that and leaves flat maps flat, and the same n then means the same rate step for every picture.
+    """
+    y = y - y.mean((1, 2), keepdim=True)
+    sigma = y.square().mean((1, 2), keepdim=True).add(1e-6).sqrt()
+    return y / sigma.clamp(min=1.0)
+
+
 def ste_round(x: Tensor) -> Tensor:
     """Round to the nearest integer; the gradient passes straight through."""
     return x + (x.round() - x).detach()
+
+
+class ByteLinear(nn.Linear):
+    """A matrix that is shipped in int8, with a float16 scale for each row (output).
+
+    With `rounded` it computes with the values that will be shipped; gradients pass straight through.
+    """
+
+    rounded = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the product."""
+        return F.linear(
+            x, self.weight + (self.shipped() - self.weight).detach() if self.rounded else self.weight, self.bias
+        )
+
+    def shipped(self) -> Tensor:
+        """The weight as it is shipped."""
+        values, scale = self.to_bytes()
+        return values.to(self.weight.dtype) * scale.to(self.weight.dtype)
+
+    @torch.no_grad()
+    def to_bytes(self) -> tuple[Tensor, Tensor]:
+        """Weight in int8 and the scale of each row, (O, 1) float16."""
+        most = self.weight.abs().amax(1, keepdim=True) * (1 + 2**-10) / 127  # no less than it is, once it is half
+        scale = most.clamp(min=6e-8).half()
+        return (self.weight / scale.float()).round().clamp(-127, 127).to(torch.int8), scale

@@ -80,7 +80,8 @@ class LearnedCodec(StreamCodec[A, W, S], Codec):
         gray = bool(parsed.header.flags & spec.FLAG_GRAY)
         rgb = self.network.synthesise(reader, reader.geometry, realism, view, progress, gray)
         at = "" if self.info.default_realism is None else f" at realism {realism:g}"
-        return Decoded(rgb, SYNTHETIC_NOTE.format(at=at) if self.synthesises(realism) else None)
+        notices = () if parsed.cut is None else ("{} of {} slices decoded".format(*reader.slices),)
+        return Decoded(rgb, SYNTHETIC_NOTE.format(at=at) if self.synthesises(realism) else None, notices)
 
     def verify(self, parsed: Container) -> None:
         for _ in tiled.Reader(self, parsed).each():

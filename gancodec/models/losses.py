@@ -1,4 +1,4 @@
-"""Losses that the training of several models shares."""
+"""Losses that the training of several models shares, and the levels that it is done on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gancodec.metrics import MS_SSIM_WEIGHTS
-from gancodec.models.levels import LAMBDA_CENTRE, LAMBDA_SLOPE
+from gancodec.models.levels import LAMBDA_CENTRE, LAMBDA_SLOPE, LEVELS, N_LIMIT, logit_to_level
 
 
 def _halve(x: Tensor) -> Tensor:
@@ -52,3 +52,23 @@ def box_ms_ssim(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 def distortion_weight(logit: Tensor) -> Tensor:
     """Lambda of importance logits (n = -logit on a flat map)."""
     return LAMBDA_CENTRE * torch.exp(LAMBDA_SLOPE * logit)
+
+
+def random_levels(importance: Tensor) -> tuple[Tensor, Tensor]:
+    """Levels to train on, and the lambda of each block.
+
+    The first half of the batch follows the masker (`importance`, (B, hb, wb)) at one lambda a picture, which is what
+    teaches the masker where bits pay; the other half gets random smooth maps with the lambda of each level, which
+    teaches every level beside every other. Returns (levels (B, hb, wb) in [0, L-1], lambdas (B, hb, wb)).
+    """
+    batch, rows, columns = importance.shape
+    wide = torch.rand(batch, device=importance.device) < 0.25
+    logit = (torch.rand(batch, device=importance.device) * 2 - 1) * torch.where(wide, N_LIMIT, 2.4)
+    logit = logit[:, None, None]
+    noise = torch.randn(batch, 1, rows + 2, columns + 2, device=importance.device)
+    smooth = F.avg_pool2d(noise, 3, 1).squeeze(1) * 3 * torch.rand(batch, 1, 1, device=importance.device)
+    followed = (torch.arange(batch, device=importance.device) < (batch + 1) // 2)[:, None, None]
+    logits = logit + torch.where(followed, importance, smooth)
+    level = logit_to_level(logits).clamp(0, LEVELS - 1)
+    weight = distortion_weight(torch.where(followed, logit, logits.clamp(-N_LIMIT, N_LIMIT)))
+    return level, weight.detach()

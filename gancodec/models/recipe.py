@@ -45,6 +45,11 @@ class Objective(ABC, Generic[N]):
         """Scalars of crops x (B, 3, H, W) in [0, 1] when `progress` (0 .. 1) of the run is over: the `loss` to
         minimise, and its parts by name. Networks are computed in bfloat16 where they can be."""
 
+    def phase(self, progress: float) -> float | None:
+        """A progress at which the losses are computed as they are at this one, out of a few: what is compiled, is
+        compiled for one. None, where they change from step to step and so cannot be compiled."""
+        return None
+
     def prepare(self, net: N, batches: Iterable[Tensor]) -> None:
         """Set what has to be set from a few batches before the first step, if anything."""
 

@@ -11,6 +11,7 @@ from gancodec.container import spec
 from gancodec.errors import MissingWeights
 from gancodec.models.config import Config
 from gancodec.models.gic1 import config as gic1
+from gancodec.models.gic2 import config as gic2
 from gancodec.models.split import config as split
 from gancodec.models.wu2019 import config as wu2019
 from gancodec.options import EncodeOptions
@@ -58,9 +59,15 @@ CODECS: dict[int, Entry] = {
         "gancodec.models.wu2019.inference:Wu2019Network",
         "gancodec.models.wu2019.recipes:RECIPES",
     ),
+    spec.CODEC_GIC2: Entry(
+        "gic2",
+        "gancodec.models.gic2.codec:Gic2Codec",
+        "gancodec.models.gic2.inference:Gic2Network",
+        "gancodec.models.gic2.recipes:RECIPES",
+    ),
 }
 
-MODELS: dict[str, Config] = {config.name: config for config in (*gic1.MODELS, *wu2019.MODELS)}
+MODELS: dict[str, Config] = {config.name: config for config in (*gic1.MODELS, *wu2019.MODELS, *gic2.MODELS)}
 
 PROFILES: dict[str, Profile] = {
     "tunable": Profile("the learned codec"),

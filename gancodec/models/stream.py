@@ -42,18 +42,22 @@ TILE_SIDE = 2048  # pixels; 1024 costs another 0.3 % of the bits (docs/decisions
 
 
 class Frame(NamedTuple):
-    """What a decoder knows of a stream before it reads it; `coder` is a name of `spec.ENTROPY_CODERS`."""
+    """What a decoder knows of a stream before it reads it; `coder` is a name of `spec.ENTROPY_CODERS`, `slice_ends`
+    where the slices that are there end, in the codec's own measure."""
 
     geometry: Geometry
     coder: str = "range"
     level_shift: int = 0
+    slice_ends: tuple[int, ...] = ()
 
 
 class Levels(NamedTuple):
-    """Importance of a whole picture at one n: integers on the codec's own grid, and the header's level shift."""
+    """Importance of a whole picture at one n: integers on the codec's own grid, the header's level shift, and where
+    slices end, for all tiles alike, if there are several."""
 
     values: IntArray
     shift: int = 0
+    slice_ends: tuple[int, ...] = ()
 
 
 class StreamCodec(ABC, Generic[A, W, S]):
@@ -140,6 +144,10 @@ class StreamCodec(ABC, Generic[A, W, S]):
         if len(readers) < len(slices):
             raise CorruptFile(f"{len(slices) - len(readers)} slices after the last")
         return symbols
+
+    def slice_lengths(self, first: bytes) -> tuple[int, ...]:
+        """Bytes of the slices behind the first, as the first one says."""
+        return ()
 
     def block_bits(self, slices: tuple[bytes, ...], frame: Frame) -> NDArray[np.float64]:
         """Bits that each block costs in a stream, (hb, wb); they add up to the stream's.

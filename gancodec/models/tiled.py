@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple
 import numpy as np
 
 from gancodec.container import Container, spec
+from gancodec.container.header import varint
 from gancodec.errors import CorruptFile
 from gancodec.models.codec import geometry_of
 from gancodec.models.stream import A, Frame, Levels, S, StreamCodec, W, coder_name
@@ -61,6 +62,27 @@ def places(parsed: Container) -> list[Place]:
     return [Place(area, slices) for area, slices in zip(areas, parsed.streams, strict=True)]
 
 
+def count_slices(codec: StreamCodec[A, W, S], parsed: Container, streams: Sequence[Place]) -> tuple[int, int]:
+    """How many slices of each stream are there, and how many there were.
+
+    CorruptFile where streams disagree, where some are missing of a file that is not cut, and where it is cut within a
+    chunk that is not the next slice as the first ones announce it: another length is damage.
+    """
+    announced = [codec.slice_lengths(place.slices[0]) for place in streams]
+    if len({len(lengths) for lengths in announced}) != 1:
+        raise CorruptFile("tiles of different numbers of slices")
+    here, all_ = len(streams[0].slices), 1 + len(announced[0])
+    if here > all_ or (here < all_ and parsed.cut is None):
+        raise CorruptFile(f"{here} slices, and the first one announces {all_}")
+    if parsed.cut is not None:
+        kind, length = parsed.cut
+        lengths = [part[here - 1] for part in announced] if here < all_ else []
+        told = sum(lengths) + (0 if parsed.tiles is None else sum(len(varint(part)) for part in lengths))
+        if (kind is not None and (kind == spec.MORE) != (here < all_)) or (lengths and length not in (None, told)):
+            raise CorruptFile(f"slice {here + 1} of {all_} is not what the first one announces")
+    return here, all_
+
+
 class Reader(Generic[A, W, S]):
     """Reads the symbols of a file's streams, one at a time.
 
@@ -69,10 +91,16 @@ class Reader(Generic[A, W, S]):
     codec : StreamCodec
     parsed : Container
         Of that codec.
+
+    Attributes
+    ----------
+    slices : (int, int)
+        How many of each stream are there, and of how many.
     """
 
     def __init__(self, codec: StreamCodec[A, W, S], parsed: Container) -> None:
         self.codec, self.places, self.geometry = codec, places(parsed), geometry_of(parsed.header)
+        self.slices = count_slices(codec, parsed, self.places)
         self._shift, self._coder = parsed.header.level_shift, coder_name(parsed.header.coder)
         self._symbols: dict[Area, S] = {}
         self._planes: dict[Area, Planes] = {}

@@ -34,10 +34,11 @@ def parser() -> argparse.ArgumentParser:
     pack.add_argument("target", type=Path, help="folder for the shards")
     pack.add_argument("--shard-mib", type=int, default=56, help="largest shard in MiB")
     pack.set_defaults(run=_pack)
-    ema = commands.add_parser("ema", help="write a checkpoint's averaged weights as small float16 files")
+    ema = commands.add_parser("ema", help="write a checkpoint's averaged weights as small files")
     ema.add_argument("checkpoint", type=Path, help="the run's last.safetensors")
     ema.add_argument("folder", type=Path, help="folder for the files, which --start and export take as a checkpoint")
     ema.add_argument("--file-mib", type=int, default=15, help="largest file in MiB")
+    ema.add_argument("--int8", action="store_true", help="matrices as bytes with a scale for each row")
     ema.set_defaults(run=_ema)
     export = commands.add_parser("export", help="freeze a checkpoint into integer tables and weights")
     export.add_argument("recipe", help="recipe that made the checkpoint")
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 def _recipe_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, required=True, help="folder of pictures, or of shards made by `pack`")
     command.add_argument("--out", type=Path, required=True, help="folder of the checkpoint and the log")
-    command.add_argument("--start", type=Path, help="checkpoint whose averaged weights the run starts from")
+    command.add_argument("--start", type=Path, help="averaged weights to begin with, or to go on from")
     command.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     command.add_argument("--minutes", type=float, default=math.inf, help="stop after this long")
     command.add_argument("--steps", type=int, help="stop after this many steps")
@@ -62,6 +63,7 @@ def _recipe_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--workers", type=int, default=1, help="CPU worker processes, one thread each")
     command.add_argument("--distributed", action="store_true", help="run by torchrun: one process for each GPU")
     command.add_argument("--device", default="cpu", help="cpu or cuda")
+    command.add_argument("--compile", action="store_true", help="compile the losses, which takes a minute or two")
     command.add_argument("--seed", type=int, default=0, help="of everything random")
     command.add_argument("--validate-every", type=int, help="steps between validations on real files")
     command.set_defaults(run=_train)
@@ -86,7 +88,7 @@ def _pack(options: argparse.Namespace) -> None:
 def _ema(options: argparse.Namespace) -> None:
     from gancodec.train.state import write_ema
 
-    for path in write_ema(options.checkpoint, options.folder, options.file_mib):
+    for path in write_ema(options.checkpoint, options.folder, options.file_mib, options.int8):
         print(f"{path} {path.stat().st_size}")
 
 

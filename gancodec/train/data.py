@@ -19,7 +19,7 @@ from torch import Tensor
 from gancodec.errors import UsageError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp"}
-HELD_OUT = 32  # every HELD_OUT-th picture, by sorted name, is kept for validation
+HELD_OUT = 32  # of so many pictures, by sorted name, the first is kept for validation
 
 
 def pack(source: Path, target: Path, shard_mib: int = 56) -> list[Path]:
@@ -84,7 +84,7 @@ class Crops:
         self._seen: set[str] = set()
         self.refresh()
         if not self.pictures:
-            raise UsageError(f"{folder}: no picture of at least {crop}x{crop} pixels")
+            raise UsageError(f"{folder}: no picture of at least {crop}x{crop} pixels, or but one, which is held out")
 
     def refresh(self) -> None:
         """Load what is new in the folder; a picture's place, and so every crop after it, depends on its name alone."""
@@ -96,7 +96,7 @@ class Crops:
                 pixels = np.asarray(image.convert("RGB"))
             if min(pixels.shape[:2]) < self.crop:
                 continue
-            if len(self._seen) % HELD_OUT == 0:
+            if len(self._seen) % HELD_OUT == 1:
                 self.held_out.append(pixels)
             else:
                 self.pictures.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(self.device))

@@ -25,6 +25,7 @@ from gancodec.metrics import ms_ssim, psnr
 from gancodec.models import tiled
 from gancodec.models.config import Config
 from gancodec.models.inference import network_of
+from gancodec.models.layers import ByteLinear
 from gancodec.models.learned import LearnedCodec
 from gancodec.models.registry import config_of
 from gancodec.models.stream import Frame
@@ -34,7 +35,7 @@ from gancodec.train.data import Crops
 from gancodec.train.recipes import RECIPES
 from gancodec.train.state import checkpoint_meta, load_ema
 from gancodec.types import IntArray, Picture
-from gancodec.weights import ModelInfo, Weights
+from gancodec.weights import SCALE_SUFFIX, ModelInfo, Weights
 
 FIT_NS = (3.0, 2.2, 1.5, 0.8, 0.0, -0.8, -1.6, -2.4, -3.2)
 CALIBRATION_NS = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0)
@@ -176,13 +177,19 @@ def install(weights: Weights, config: Config, folder: Path, card: dict[str, Any]
 
 
 def network_arrays(model: nn.Module, elsewhere: tuple[str, ...]) -> Arrays:
-    """A model as float16 arrays, without those whose names begin as `elsewhere` says: they live among the integers.
-    GicError for an overflow."""
+    """A model as float16 arrays, and matrices that ship in int8 as those with the scale of each row.
+
+    Without those whose names begin as `elsewhere` says: they live among the integers. GicError for an overflow.
+    """
     state = {k: v for k, v in model.state_dict().items() if not k.startswith(elsewhere)}
+    for name, module in model.named_modules():
+        if isinstance(module, ByteLinear) and f"{name}.weight" in state:
+            state[f"{name}.weight"], state[f"{name}.weight{SCALE_SUFFIX}"] = module.to_bytes()
     floats = {k: v.detach().to(torch.float16) for k, v in state.items() if v.is_floating_point()}
     if broken := [k for k, v in floats.items() if not v.isfinite().all()]:
         raise GicError(f"{broken[0]}: not finite as float16")
-    return {k: v.contiguous().numpy() for k, v in floats.items()}
+    bytes_ = {k: v for k, v in state.items() if v.dtype == torch.int8}
+    return {k: v.contiguous().numpy() for k, v in (floats | bytes_).items()}
 
 
 def entropy_arrays(path: Path) -> Arrays:

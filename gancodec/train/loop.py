@@ -11,6 +11,7 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,11 +25,13 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from gancodec.errors import GicError, UsageError
 from gancodec.models.recipe import Recipe
 from gancodec.models.registry import config_of
+from gancodec.train.compiled import compiled
 from gancodec.train.data import Crops
 from gancodec.train.perceptual import FeatureNetwork, load
 from gancodec.train.recipes import RECIPES
 from gancodec.train.signals import Signals
 from gancodec.train.state import State, networks
+from gancodec.train.together import agreed, average, average_gradients
 
 LAST = "last.safetensors"
 VALIDATED = 6  # held-out pictures per validation
@@ -45,7 +48,7 @@ class Job:
     recipe: str
     data: Path
     out: Path
-    start: Path | None = None  # checkpoint whose EMA weights the run starts from
+    start: Path | None = None  # averaged weights to start from, or, where they are of this recipe, to go on from
     resume: bool = False
     minutes: float = math.inf
     steps: int | None = None
@@ -54,6 +57,7 @@ class Job:
     workers: int = 1
     distributed: bool = False  # one of the processes that torchrun started
     device: str = "cpu"
+    compile: bool = False  # the losses, with torch.compile
     seed: int = 0
     log_every: int = 100
     save_every: int = 1000
@@ -143,11 +147,12 @@ def _work(rank: int, job: Job) -> Signals:
     """Train until the run is over, or SIGTERM ends it after the step in hand; either way the last step is saved."""
     recipe, device = RECIPES[job.recipe], torch.device(job.device)
     features = _features(recipe, job, device)
-    state = State(recipe, device, job.seed, job.start)
+    state = State(job.recipe, device, job.seed, job.start)
+    losses_of = compiled(recipe.objective, job.recipe, device) if job.compile else recipe.objective.losses
     crops = Crops(job.data, recipe.crop, device)
     if job.resume:
         state.load(job.out / LAST)
-    else:
+    elif state.step == 0:
         generators = (torch.Generator().manual_seed(job.seed + i) for i in range(PREPARED))
         recipe.objective.prepare(state.net, (crops.batch(PREPARED_CROPS, generator) for generator in generators))
         state.ema |= {k: v.detach().clone() for k, v in state.net.named_buffers() if k in state.ema}
@@ -155,9 +160,10 @@ def _work(rank: int, job: Job) -> Signals:
     ended = False  # as all processes have agreed: each may have been told at another step
     with Signals() as signals:
         while not (_finished(job, state) or ended):
-            log.append(_step(state, recipe, job, crops, features, rank))
-            seconds = signals.worked(state.seconds / (state.step - 1) if state.step > 1 else None)
-            state.seconds, ended = _agreed(state.seconds + seconds, signals.ended, device)
+            log.append(_step(state, recipe, job, losses_of, crops, features, rank))
+            seconds = state.seconds + signals.worked(state.seconds / (state.step - 1) if state.step > 1 else None)
+            state.seconds, computed, ended = agreed(seconds, signals.computed(), signals.ended, device)
+            state.cpu_seconds += computed
             if state.step % job.log_every == 0:
                 if rank == 0:
                     _report(job, state, log)
@@ -205,7 +211,13 @@ def step_seed(*numbers: int) -> int:
 
 
 def _step(
-    state: State, recipe: Recipe, job: Job, crops: Crops, features: FeatureNetwork | None, rank: int
+    state: State,
+    recipe: Recipe,
+    job: Job,
+    losses_of: Callable[..., dict[str, Tensor]],
+    crops: Crops,
+    features: FeatureNetwork | None,
+    rank: int,
 ) -> dict[str, Tensor]:
     """One step of all optimisers; the losses by name."""
     seed = step_seed(job.seed, state.step, rank)
@@ -215,61 +227,29 @@ def _step(
     for rates in (rates for optimiser in state.optimisers for rates in optimiser.param_groups):
         rates["lr"] = learning_rate(recipe, state.step, _progress(job, state))
     before = [b.clone() for b in state.statistics]
-    losses = recipe.objective.losses(state.net, features, x, _progress(job, state))
+    losses = losses_of(state.net, features, x, _progress(job, state))
     for optimiser in state.optimisers:
         optimiser.zero_grad()
     losses["loss"].backward()
     groups = state.net.parameter_groups()
-    _average_gradients([p for group in groups for p in group])
+    average_gradients([p for group in groups for p in group])
     norms = [nn.utils.clip_grad_norm_(group, recipe.clip) for group in groups]
     if all(torch.isfinite(norm) for norm in norms):  # a rare overflow must not poison weights or statistics
         for optimiser in state.optimisers:
             optimiser.step()
-        _average(state.statistics)
+        average(state.statistics)
     else:
         for b, old in zip(state.statistics, before, strict=True):
             b.copy_(old)
     state.step += 1
-    decay = min(recipe.ema, state.step / (state.step + 10))
-    for name, value in state.net.state_dict().items():
-        if value.is_floating_point():  # batch normalisation also counts its batches
-            state.ema[name].lerp_(value, 1 - decay)
+    state.average(min(recipe.ema, state.step / (state.step + 10)))
     return {k: v.detach() for k, v in losses.items()}
-
-
-def _average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Mean gradients over all processes: every process then takes the same step."""
-    if dist.is_initialized():
-        for p in parameters:
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        _average([p.grad for p in parameters if p.grad is not None])
-
-
-@torch.no_grad()
-def _average(tensors: list[Tensor]) -> None:
-    """Mean over all processes, in place and in one message: the models are small."""
-    if not dist.is_initialized() or not tensors:
-        return
-    flat = torch.cat([t.flatten() for t in tensors])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for t, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        t.copy_(mean.view_as(t))
-
-
-def _agreed(seconds: float, ended: bool, device: torch.device) -> tuple[float, bool]:
-    """Seconds trained and whether to end, for all processes alike: the slowest clock, and the wish of any."""
-    if not dist.is_initialized():
-        return seconds, ended
-    both = torch.tensor([-seconds, float(ended)], dtype=torch.float64, device=device)
-    dist.all_reduce(both, dist.ReduceOp.MAX)
-    clock, wish = both.tolist()
-    return -clock, bool(wish)
 
 
 def _report(job: Job, state: State, log: list[dict[str, Tensor]]) -> None:
     means = {k: float(torch.stack([losses[k] for losses in log]).mean()) for k in log[0]}
-    _log(job, {"step": state.step, "seconds": round(state.seconds, 1), **{k: round(v, 5) for k, v in means.items()}})
+    spent = {"seconds": round(state.seconds, 1), "cpu_hours": round(state.cpu_seconds / 3600, 6)}
+    _log(job, {"step": state.step, **spent, **{k: round(v, 5) for k, v in means.items()}})
     (job.out / "job.json").write_text(json.dumps({k: str(v) for k, v in asdict(job).items()}, indent=1))
 
 

@@ -1,11 +1,14 @@
 """Perceptual distances for the loss: weights from a folder that the user names.
 
-===========================  =====================================================
-file                         distance
-===========================  =====================================================
-vgg19_16x.safetensors        unit-length features of VGG-19 with a quarter of its channels (Wang et al., CVPR 2020)
-lpips_squeeze.safetensors    LPIPS v0.1 on SqueezeNet 1.1 (Zhang et al., CVPR 2018)
-===========================  =====================================================
+====================================  ===============================================================================
+name                                  distance
+====================================  ===============================================================================
+vgg19_16x.safetensors                 unit-length features of VGG-19 with a quarter of its channels (Wang et al., 2020)
+lpips_squeeze.safetensors             LPIPS v0.1 on SqueezeNet 1.1 (Zhang et al., CVPR 2018)
+wasserstein of vgg19_16x.safetensors  Wasserstein distortion (Qiu et al., 2024) on the same VGG-19
+====================================  ===============================================================================
+
+A name ends with the file's.
 
 A network of the loss must not judge the result: `gancodec eval` has others.
 """
@@ -21,7 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gancodec.errors import UsageError
-from gancodec.features import lpips_range, small_vgg19, squeeze
+from gancodec.features import lpips_range, small_vgg19, small_vgg19_first, squeeze
+from gancodec.models.layers import half_precision
 
 
 class FeatureNetwork(nn.Module):
@@ -80,17 +84,53 @@ class Squeeze(FeatureNetwork):
         return [(tap, getattr(self, f"lin{i}_weight").view(1, -1, 1, 1)) for i, tap in enumerate(taps)]
 
 
+class Wasserstein(FeatureNetwork):
+    """Local means and deviations of four layers, and a quarter of the pointwise distance: texture may move a little.
+
+    Each layer counts in units of its variance on photographs.
+    """
+
+    LAYERS = ((8, 51.2), (8, 56.6), (4, 11.5), (4, 2.84))  # side of the windows, variance
+    POINTWISE = 0.25
+
+    def taps(self, x: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """The first activation of each stage."""
+        return [(tap, None) for tap in small_vgg19_first(x, self.convolve)]
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Mean over layers and sites: (B,). Gradients flow to `a` alone."""
+        with half_precision(a.device.type):
+            with torch.no_grad():
+                target = self.taps(b)
+            found = self.taps(a)
+        total: Tensor | float = 0.0
+        for (window, unit), (tap, _), (wanted, _) in zip(self.LAYERS, found, target, strict=True):
+            tap, wanted = tap.float(), wanted.float()
+            moments = zip(_local(tap, window), _local(wanted, window), strict=True)
+            moved = sum((ours - theirs).square().mean((1, 2, 3)) for ours, theirs in moments)
+            total = total + (moved + self.POINTWISE * (tap - wanted).square().mean((1, 2, 3))) / unit
+        return total / len(self.LAYERS)  # type: ignore[return-value]
+
+
+def _local(x: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Means and deviations in overlapping windows."""
+    mean, square = (F.avg_pool2d(v, window, window // 2) for v in (x, x * x))
+    return mean, ((square - mean * mean).clamp(min=0) + 1e-4).sqrt()
+
+
 NETWORKS: dict[str, type[FeatureNetwork]] = {
     "vgg19_16x.safetensors": Vgg19,
     "lpips_squeeze.safetensors": Squeeze,
+    "wasserstein of vgg19_16x.safetensors": Wasserstein,
 }
 
 
 def load(folder: Path | None, name: str) -> FeatureNetwork:
     """Feature network `name` of `folder`, frozen; UsageError where it is not there or is another network."""
-    path = None if folder is None else folder / name
+    file = name.split()[-1]
+    path = None if folder is None else folder / file
     if path is None or not path.is_file():
-        raise UsageError(f"this recipe needs {name}: name its folder with --backbones")
+        raise UsageError(f"this recipe needs {file}: name its folder with --backbones")
     try:
         network = NETWORKS[name](path).eval()
         with torch.no_grad():

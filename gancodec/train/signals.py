@@ -21,10 +21,11 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self.ended, self._paused, self._last = False, False, time.monotonic()
+        self.ended, self._paused = False, False
+        self._last, self._computed = time.monotonic(), time.process_time()
 
     def __enter__(self) -> Signals:
-        self._last = time.monotonic()
+        self._last, self._computed = time.monotonic(), time.process_time()
         if threading.current_thread() is threading.main_thread():  # nowhere else may handlers be set
             self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, RESUMED) if number}
         else:
@@ -48,6 +49,12 @@ class Signals:
         if self._paused and usual is not None:
             seconds = min(seconds, usual)
         self._paused = False
+        return seconds
+
+    def computed(self) -> float:
+        """CPU seconds of this process, all its threads together, since the last call."""
+        now = time.process_time()
+        seconds, self._computed = now - self._computed, now
         return seconds
 
     def leave(self) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gancodec.errors import UsageError
 from gancodec.models.recipe import Recipe
 from gancodec.models.training import Networks
-from gancodec.train.muon import Muon, suits
+from gancodec.train.muon import Muon, is_matrix, suits
 from gancodec.train.recipes import RECIPES
+
+SCALE = "@scale"  # ends the name of what a matrix of bytes is multiplied with, row by row
 
 
 def networks(recipe: Recipe) -> Networks:
@@ -26,14 +27,26 @@ def networks(recipe: Recipe) -> Networks:
 
 
 class State:
-    """Everything that a checkpoint holds: weights, EMA, optimiser moments, step and seconds trained."""
+    """Everything that a checkpoint holds: weights, EMA, optimiser moments, step and seconds trained.
 
-    def __init__(self, recipe: Recipe, device: torch.device, seed: int, start: Path | None) -> None:
+    Attributes
+    ----------
+    name : str
+        The recipe's.
+    step : int
+    seconds, cpu_seconds : float
+        By the clock on the wall, and by those of the processes together.
+    """
+
+    def __init__(self, name: str, device: torch.device, seed: int, start: Path | None) -> None:
+        """`start` has averaged weights to begin with; where they are of this very recipe, the run goes on at their
+        step."""
         torch.manual_seed(seed)
+        self.name, recipe = name, RECIPES[name]
         self.net = networks(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.cpu_seconds = 0, 0.0, 0.0
         if start is not None:
-            self.net.begin_from(ema_of(start))
+            self._begin(start)
         self.ema = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         # Of batch normalisation: averages over batches, which are no parameters.
         self.statistics = [b for k, b in self.net.named_buffers() if k.endswith(("running_mean", "running_var"))]
@@ -45,6 +58,27 @@ class State:
             *(torch.optim.Adam(group, recipe.rate, betas=(0.5, 0.95)) for group in discriminator),
         ]
 
+    def _begin(self, start: Path) -> None:
+        tensors, meta = ema_of(start), checkpoint_meta(start)
+        self.net.begin_from(tensors)
+        if meta.get("recipe") == self.name:
+            if missing := self.net.state_dict().keys() - tensors.keys():
+                raise UsageError(f"{start}: only a part of the weights: no {min(missing)}")
+            self._count(start, meta)
+
+    def _count(self, path: Path, meta: dict[str, str]) -> None:
+        try:
+            self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+            self.cpu_seconds = float(meta.get("cpu_seconds", 0))  # checkpoints did not always tell
+        except (KeyError, ValueError) as error:
+            raise UsageError(f"{path}: does not tell step and seconds") from error
+
+    @torch.no_grad()
+    def average(self, decay: float) -> None:
+        """Move the averaged weights towards the present ones; batch normalisation also counts its batches."""
+        present = {k: v for k, v in self.net.state_dict().items() if v.is_floating_point()}
+        torch._foreach_lerp_([self.ema[k] for k in present], list(present.values()), 1 - decay)
+
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {
@@ -53,7 +87,8 @@ class State:
         for o, optimiser in enumerate(self.optimisers):
             for i, moments in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{o}.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-        meta = {"step": str(self.step), "seconds": str(self.seconds)}
+        meta = {"recipe": self.name, "step": str(self.step), "seconds": str(self.seconds)}
+        meta["cpu_seconds"] = str(self.cpu_seconds)
         partial = path.with_suffix(".partial")
         save_file({k: v.contiguous().cpu().clone() for k, v in tensors.items()}, partial, meta)
         os.replace(partial, path)
@@ -63,8 +98,7 @@ class State:
         if not path.exists():
             raise UsageError(f"{path}: nothing to resume")
         tensors = read_tensors(path)
-        meta = checkpoint_meta(path)
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        self._count(path, checkpoint_meta(path))
         net = {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}
         if {k: v.shape for k, v in net.items()} != {k: v.shape for k, v in self.net.state_dict().items()}:
             raise UsageError(f"{path}: a checkpoint of another recipe")
@@ -80,16 +114,23 @@ class State:
 
 
 def checkpoint_meta(path: Path) -> dict[str, str]:
-    """Step and seconds of a checkpoint, or of a folder that `write_ema` filled."""
-    with (path / "ema-00.safetensors" if path.is_dir() else path).open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return dict(header["__metadata__"])
+    """Recipe, step and seconds of a checkpoint, or of what `write_ema` wrote: a file, or a folder of them."""
+    file = path / "ema-00.safetensors" if path.is_dir() else path
+    try:
+        with safe_open(file, "pt") as opened:
+            return dict(opened.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise _not_a_checkpoint(file, error) from error
 
 
 def load_ema(checkpoint: Path, recipe: str) -> Networks:
     """Networks with the EMA weights of `checkpoint`, in evaluation mode."""
     net = networks(RECIPES[recipe])
-    net.load_state_dict(ema_of(checkpoint))
+    tensors = ema_of(checkpoint)
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UsageError(f"{checkpoint}: not the weights of {recipe}") from error
     return net.eval()
 
 
@@ -98,29 +139,55 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path}: not a checkpoint: {str(error).splitlines()[0]}") from error
+        raise _not_a_checkpoint(path, error) from error
+
+
+def _not_a_checkpoint(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path}: not a checkpoint: {str(error).splitlines()[0]}")
 
 
 def ema_of(path: Path) -> dict[str, Tensor]:
-    """EMA weights by name, of a checkpoint or of a folder that `write_ema` filled."""
-    if not path.is_dir():
-        return {k[4:]: v for k, v in read_tensors(path).items() if k.startswith("ema.")}
-    return {k: v.float() for file in sorted(path.glob("ema-*.safetensors")) for k, v in read_tensors(file).items()}
+    """EMA weights by name, of a checkpoint or of what `write_ema` wrote: a file, or a folder of them."""
+    files = sorted(path.glob("ema-*.safetensors")) if path.is_dir() else [path]
+    found = {k: v for file in files for k, v in read_tensors(file).items()}
+    averaged = {k[4:]: v for k, v in found.items() if k.startswith("ema.")}
+    if averaged:  # of a checkpoint
+        return averaged
+    weights = {k: _unpacked(v, found.get(k + SCALE)) for k, v in found.items() if not k.endswith(SCALE)}
+    if not weights:
+        raise UsageError(f"{path}: no averaged weights in it")
+    return weights
 
 
-def write_ema(checkpoint: Path, folder: Path, file_mib: int) -> list[Path]:
-    """EMA weights as float16 files of at most `file_mib` MiB each, for places that let only small files out."""
+def write_ema(checkpoint: Path, folder: Path, file_mib: int, int8: bool = False) -> list[Path]:
+    """EMA weights as float16 files of at most `file_mib` MiB each, for places that let only small files out.
+
+    With `int8`, matrices are bytes with a float16 scale for each row, which halves them once more.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parts: list[dict[str, Tensor]] = [{}]
     room = file_mib << 20
     for name, value in ema_of(checkpoint).items():
-        half = value.half()
-        if half.nbytes > room - 4096 * len(parts[-1]) // 16 - 4096:  # some room for the file's own header
+        packed = _packed(name, value, int8)
+        size = sum(tensor.nbytes for tensor in packed.values())
+        if size > room - 4096 * len(parts[-1]) // 16 - 4096:  # some room for the file's own header
             parts.append({})
             room = file_mib << 20
-        room -= half.nbytes
-        parts[-1][name] = half
+        room -= size
+        parts[-1] |= packed
     paths = [folder / f"ema-{i:02d}.safetensors" for i in range(len(parts))]
     for part, path in zip(parts, paths, strict=True):
         save_file(part, path, checkpoint_meta(checkpoint))
     return paths
+
+
+def _packed(name: str, value: Tensor, int8: bool) -> dict[str, Tensor]:
+    """A tensor as it is written, with its scale if it has one."""
+    if not (int8 and is_matrix(value)):
+        return {name: value.half()}
+    scale = (value.abs().amax(1, keepdim=True) / 127).clamp(min=6e-8).half()  # rows of zeros: float16's least
+    return {name: (value / scale.float()).round().clamp(-127, 127).to(torch.int8), name + SCALE: scale}
+
+
+def _unpacked(value: Tensor, scale: Tensor | None) -> Tensor:
+    return value.float() if scale is None else value.float() * scale.float()

@@ -33,7 +33,7 @@ MAX_RANGE = 64  # bytes
 
 
 def files() -> Iterator[tuple[str, bytes]]:
-    """Twenty files: both coders of each installed model and both inner coders of the split codec, bare and with
+    """Twenty-four files: both coders of each installed model and both inner coders of the split codec, bare and with
     everything; and a few of odd sizes."""
     rng = np.random.default_rng(1)
     bare = Picture(picture(70, 90, 1))
@@ -41,7 +41,7 @@ def files() -> Iterator[tuple[str, bytes]]:
     boxes = (Box(9, 9, 30, 30),)
     kinds = {"bare": bare, "full": full}
     for kind, source in kinds.items():
-        for model in ("gic1-tiny", None):
+        for model in ("gic1-tiny", "gic2-tiny", None):
             for entropy in ("range", "huffman"):
                 options = EncodeOptions(n=0.0, model=model, entropy=entropy)
                 yield f"{model or 'default'}-{entropy}-{kind}", encode_picture(source, options).data
@@ -165,7 +165,7 @@ def prepare_both(folder: Path) -> None:
 def main() -> int:
     """Damage, decode, count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--each", type=int, default=500, help="corruptions of each of the twenty files")
+    parser.add_argument("--each", type=int, default=500, help="corruptions of each file")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     warnings.simplefilter("error")

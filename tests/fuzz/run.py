@@ -24,7 +24,7 @@ from pathlib import Path
 # The targets have their own bounds in processor time; these are for what never returns.
 LIBFUZZER = ("-timeout=120", "-report_slow_units=120", "-rss_limit_mb=3072", "-print_final_stats=1")
 MAX_BYTES = 4096
-NAMES = ("container", "level_map", "latents", "planes", "tiles", "metadata", "pictures", "split")
+NAMES = ("container", "level_map", "latents", "planes", "tiles", "metadata", "pictures", "split", "slices", "partial")
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from gancodec.entropy.rangecoder import RangeWriter
 from gancodec.models.gic1.codec import TunableCodec
 from gancodec.models.levels import LEVELS
 from gancodec.types import Geometry, Picture
+from tests.frozen import FOLDER
 from tests.fuzz import targets
 from tests.fuzz.build import chunk, deflated, gic
 from tests.fuzz.pictures import EXIF, XMP, profile, sound
@@ -45,6 +46,7 @@ def _files() -> Iterator[bytes]:
         for entropy in ("range", "huffman"):
             yield encode_picture(Picture(rgb), EncodeOptions(n=float(rng.uniform(-1, 2)), entropy=entropy)).data
             yield encode_picture(Picture(rgb), EncodeOptions(n=0.5, entropy=entropy, model="wu2019-tiny")).data
+            yield encode_picture(Picture(rgb), EncodeOptions(n=0.5, entropy=entropy, model="gic2-tiny")).data
         full = Picture(rgb, alpha, profile(), EXIF, XMP)
         for inner in ("lossy", "lossless"):
             boxes = (Box(0, 0, max(1, width // 2), height),)
@@ -73,6 +75,11 @@ def _container() -> Iterator[bytes]:
         yield from (b"\0" + data, b"\1" + data)
     unknown = (chunk(0xFE, b"future"), chunk(spec.XMP, deflated(XMP)))
     yield b"\1" + gic(targets.SPLIT, targets._split_image(), *unknown)
+    for side, columns in ((None, 1), (256, 2)):
+        header = container.Header(256 * columns - 255, 9, 1, bytes(8), spec.CODEC_GIC2, spec.CODER_RANGE, 0, 0, 0)
+        streams = ((b"first", b"second", b"", b"fourth"),) * columns
+        data = container.write(container.Container.of(header, streams, side, bytes(header.width * 9), b"icc", xmp=XMP))
+        yield from (b"\0" + data, b"\1" + data)
 
 
 def _level_map() -> Iterator[bytes]:
@@ -125,6 +132,25 @@ def _split() -> Iterator[bytes]:
             yield bytes((header.width - 1, header.height - 1, header.coder - spec.CODER_WEBP, 3, 99)) + parsed.image
 
 
+def _slices() -> Iterator[bytes]:
+    for path in sorted(FOLDER.glob("*.gic")):
+        parsed = container.read(path.read_bytes(), partial=True)
+        header, stream = parsed.header, b"".join(parsed.streams[0])
+        if parsed.tiles is None and max(header.width, header.height) <= 192:
+            start = bytes((header.width - 1, header.height - 1, header.coder, header.level_shift))
+            yield from (start + bytes((mode, choice)) + stream for mode, choice in ((0, 7), (1, 0), (3, 9)))
+
+
+def _partial() -> Iterator[bytes]:
+    for path in sorted(FOLDER.glob("*.gic")):
+        data = path.read_bytes()
+        if len(data) < 1000:
+            yield from (
+                bytes((mode,)) + place.to_bytes(2, "little") + data for mode, place in ((1, 0), (2, 200), (3, 99))
+            )
+    yield b"\2\0\1" + (FOLDER.parent / "v1" / "odd.gic").read_bytes()
+
+
 MAKERS = {
     "container": _container,
     "level_map": _level_map,
@@ -134,4 +160,6 @@ MAKERS = {
     "metadata": _metadata,
     "pictures": _pictures,
     "split": _split,
+    "slices": _slices,
+    "partial": _partial,
 }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gancodec.models.gic1.config import TunableConfig
 from gancodec.models.gic1.network import Generator, TunableModel
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
-from gancodec.models.layers import SLOPE, ResidualBlock
+from gancodec.models.layers import SLOPE, ResidualBlock, fast_bfloat16, standardised
 from gancodec.models.registry import config_as
 from gancodec.tiling import Progress, Tile
 from gancodec.types import BLOCK, LATENT_STRIDE, Geometry
@@ -36,11 +36,6 @@ class HalfBlock(nn.Module):
         inner = nn.functional.leaky_relu_(self.first(x.to(torch.bfloat16)), SLOPE)
         corrected: Tensor = x + self.second(inner)
         return corrected
-
-
-def fast_bfloat16() -> bool:
-    """Does this CPU compute bfloat16 convolutions in hardware? No, where PyTorch does not tell."""
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 def with_half_trunk(generator: Generator) -> Generator:
@@ -112,7 +107,7 @@ class TunableNetwork(Network[TunableModel]):
             place, blocks = tile.inner.sites(BLOCK), tile.inner.seen_from(tile.outer).sites(BLOCK)
             hyper[place] = encoder.hyper(z)[blocks]
             scores[place] = self.model.masker.scores(z)[blocks]
-        return omega, hyper, self.model.masker.standardise(scores)
+        return omega, hyper, standardised(scores)
 
     def _generator(self, realism: float, reduce: int = 1) -> Generate:
         """The generator at `realism`; noise is by the place in units of QUARTER pixels."""

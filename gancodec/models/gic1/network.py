@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gancodec.models.gic1.config import KNOTS, TunableConfig
-from gancodec.models.layers import SLOPE, LevelFilm, Origin, TextureNoise, conv, interpolate_rows, residual_stack
+from gancodec.models.layers import (
+    SLOPE,
+    LevelFilm,
+    Origin,
+    TextureNoise,
+    conv,
+    interpolate_rows,
+    residual_stack,
+    standardised,
+)
 from gancodec.models.levels import LEVELS, N_LIMIT
 from gancodec.types import SITES
 
@@ -78,11 +87,7 @@ class PyramidEncoder(nn.Module):
 
 
 class Masker(nn.Module):
-    """omega to importance deviations per 64-pixel block (section 3.1, eq. 2).
-
-    Eq. 2 divides by the standard deviation sigma so that the sigmoid does not saturate. Dividing by max(sigma, 1)
-    keeps that and leaves flat maps flat, and the same n then means the same rate step for every picture.
-    """
+    """omega to importance deviations per 64-pixel block (section 3.1, eq. 2)."""
 
     def __init__(self, config: TunableConfig) -> None:
         super().__init__()
@@ -91,19 +96,12 @@ class Masker(nn.Module):
 
     def forward(self, omega: Tensor) -> Tensor:
         """Omega (B, K, h, w) to deviations (B, hb, wb) in logit units: mean 0, standard deviation at most 1."""
-        return self.standardise(self.scores(omega))
+        return standardised(self.scores(omega))
 
     def scores(self, omega: Tensor) -> Tensor:
         """Omega (B, K, h, w) to what eq. 2 calls y, (B, hb, wb); of tiles as of the whole, away from their edges."""
         y: Tensor = F.avg_pool2d(self.body(omega.detach()), SITES).squeeze(1).float()
         return y
-
-    @staticmethod
-    def standardise(y: Tensor) -> Tensor:
-        """Eq. 2 for y (B, hb, wb) of whole pictures."""
-        y = y - y.mean((1, 2), keepdim=True)
-        sigma = y.square().mean((1, 2), keepdim=True).add(1e-6).sqrt()
-        return y / sigma.clamp(min=1.0)
 
 
 class Gains(nn.Module):

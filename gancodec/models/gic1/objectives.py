@@ -56,18 +56,21 @@ class RateDistortion(Objective["Trained"]):
         if self.quantised:
             net.prepare_quantisation(batches)
 
-    def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
-        import torch
+    def phase(self, progress: float) -> float:
+        """The same from the first step to the last."""
+        return 0.0
 
-        from gancodec.models.gic1.training import coded_latents, random_levels
-        from gancodec.models.losses import box_ms_ssim
+    def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
+        from gancodec.models.gic1.training import coded_latents
+        from gancodec.models.layers import half_precision
+        from gancodec.models.losses import box_ms_ssim, random_levels
 
         kind = x.device.type
-        with torch.autocast(kind, torch.bfloat16):
+        with half_precision(kind):
             analysis = net.model.analyse(x)
         level, weight = random_levels(analysis.importance)
         latents, bits = coded_latents(net.model, net.context, analysis, level, self.quantised)
-        with torch.autocast(kind, torch.bfloat16):
+        with half_precision(kind):
             decoded = net.model.generator(latents, level)
         decoded = decoded.float()
         bpp = bits / (x.shape[2] * x.shape[3])
@@ -130,20 +133,20 @@ class Adversarial(_Natural):
             draw_realism,
             grid_pattern,
             play,
-            random_levels,
         )
-        from gancodec.models.losses import box_ms_ssim
+        from gancodec.models.layers import half_precision
+        from gancodec.models.losses import box_ms_ssim, random_levels
 
         kind, model, discriminator = x.device.type, net.model, net.discriminator
         assert discriminator is not None
         assert features is not None
-        with torch.no_grad(), torch.autocast(kind, torch.bfloat16):
+        with torch.no_grad(), half_precision(kind):
             analysis = model.analyse(x)
             level, _ = random_levels(analysis.importance)
         with torch.no_grad():
             latents, _ = coded_latents(model, net.context, analysis, level, quantised=True)
         realism = draw_realism()
-        with torch.autocast(kind, torch.bfloat16):
+        with half_precision(kind):
             decoded = as_picture(model.generate(latents, level, realism, draw_origin()).float())
             distance = features(decoded, x).mean()
             fooled, judged = play(discriminator, decoded, x, latents, level / (LEVELS - 1), self.gan)
@@ -162,20 +165,25 @@ class Adversarial(_Natural):
 class Masking(_Natural):
     """R + lambda * (D + perceptual) at realism 1, one random n for each crop."""
 
+    def phase(self, progress: float) -> float:
+        """The same from the first step to the last."""
+        return 0.0
+
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
 
         from gancodec.models.gic1.training import coded_latents
+        from gancodec.models.layers import half_precision
         from gancodec.models.losses import box_ms_ssim, distortion_weight
 
         kind, model = x.device.type, net.model
         assert features is not None
-        with torch.autocast(kind, torch.bfloat16):
+        with half_precision(kind):
             analysis = model.analyse(x)
         logit = (torch.rand(len(x), 1, 1, device=x.device) * 2 - 1) * 2.4
         level = logit_to_level(logit + analysis.importance).clamp(0, LEVELS - 1)
         latents, bits = coded_latents(model, net.context, analysis, level, quantised=True)
-        with torch.autocast(kind, torch.bfloat16):
+        with half_precision(kind):
             decoded = model.generate(latents, level, 1.0).float()
             distance = features(decoded, x)
         bpp = bits / (x.shape[2] * x.shape[3])

@@ -17,8 +17,7 @@ from gancodec.models.gic1.context import ContextNetwork, GroupContext, weight_ex
 from gancodec.models.gic1.discriminator import WEIGHTS, Discriminator
 from gancodec.models.gic1.network import Analysis, Gains, TunableModel
 from gancodec.models.layers import NOISE_PERIOD, interpolate_rows
-from gancodec.models.levels import LEVELS, N_LIMIT, SUBLEVELS, logit_to_level
-from gancodec.models.losses import distortion_weight
+from gancodec.models.levels import LEVELS, SUBLEVELS
 from gancodec.models.training import Networks
 from gancodec.types import SITES
 
@@ -126,26 +125,6 @@ def _group_arrays(name: str, group: GroupContext) -> Arrays:
     )
     arrays[f"{name}.embedding"] = _at_accumulator(rows, shared)
     return arrays | _layer_arrays(f"{name}.middle", group.middle) | _layer_arrays(f"{name}.output", group.output)
-
-
-def random_levels(importance: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels to train on, and the lambda of each block.
-
-    The first half of the batch follows the masker (`importance`, (B, hb, wb)) at one lambda a picture, which is what
-    teaches the masker where bits pay; the other half gets random smooth maps with the lambda of each level, which
-    teaches every level beside every other. Returns (levels (B, hb, wb) in [0, L-1], lambdas (B, hb, wb)).
-    """
-    batch, rows, columns = importance.shape
-    wide = torch.rand(batch, device=importance.device) < 0.25
-    logit = (torch.rand(batch, device=importance.device) * 2 - 1) * torch.where(wide, N_LIMIT, 2.4)
-    logit = logit[:, None, None]
-    noise = torch.randn(batch, 1, rows + 2, columns + 2, device=importance.device)
-    smooth = F.avg_pool2d(noise, 3, 1).squeeze(1) * 3 * torch.rand(batch, 1, 1, device=importance.device)
-    followed = (torch.arange(batch, device=importance.device) < (batch + 1) // 2)[:, None, None]
-    logits = logit + torch.where(followed, importance, smooth)
-    level = logit_to_level(logits).clamp(0, LEVELS - 1)
-    weight = distortion_weight(torch.where(followed, logit, logits.clamp(-N_LIMIT, N_LIMIT)))
-    return level, weight.detach()
 
 
 def per_site(rows: Tensor) -> Tensor:

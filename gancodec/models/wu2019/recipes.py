@@ -44,13 +44,14 @@ class Paper(Objective["Wu2019Trained"]):
     def losses(self, net: Wu2019Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
         import torch
 
+        from gancodec.models.layers import half_precision
         from gancodec.models.wu2019.training import hold_statistics, play
 
         kind = x.device.type
         hold_statistics(net.model, progress >= STATISTICS_UNTIL)
         low, high = self.n_range
         n = low + (high - low) * torch.rand(()).item()
-        with torch.autocast(kind, torch.bfloat16):
+        with half_precision(kind):
             decoded, matrix = net.model(x, n)
             fooled, judged = play(net, decoded, x)
         squared = (decoded - x).square().mean() * 255**2
