@@ -15,11 +15,9 @@ from gancodec.models import inference
 from gancodec.models.gic2 import inference as gic2_inference
 from gancodec.models.gic2.codec import Gic2Codec
 from gancodec.models.gic2.config import MODELS, STEPS, Gic2Config
-from gancodec.models.gic2.inference import Gic2Network, reduced
-from gancodec.models.gic2.network import (
-    Gic2Model,
-    Masker,
-)
+from gancodec.models.gic2.inference import Gic2Network, HalfBlock, reduced
+from gancodec.models.gic2.layers import Block
+from gancodec.models.gic2.network import Gic2Model, Masker
 from gancodec.models.levels import LEVELS, SUBLEVELS
 from gancodec.models.stream import Frame
 from gancodec.tiling import Area, View
@@ -272,3 +270,17 @@ def test_importance_moves_levels(codec: Gic2Codec) -> None:
     assert all(0 <= m.values.min() <= m.values.max() < LEVELS for m in maps)
     order = np.corrcoef(maps[1].values.ravel(), analysis.importance.ravel())[0, 1]
     assert order > 0.9
+
+
+def test_half_blocks_stay_near(net: Gic2Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a CPU has bfloat16, the body's corrections are rounded; pixels keep to what is promised of them."""
+    geometry = Geometry(320, 256)
+    planes, shown = rough(geometry), []
+    for fast, kind in ((False, Block), (True, HalfBlock)):
+        monkeypatch.setattr(gic2_inference, "fast_bfloat16", lambda fast=fast: fast)
+        monkeypatch.setattr(net, "_prepared", None)
+        assert isinstance(net.receiver().own, kind)
+        shown.append(net.synthesise(held(*planes), geometry, 0.0).astype(int))
+    off = np.abs(shown[0] - shown[1])
+    assert 0 < off.max() <= 2
+    assert (off > 1).mean() <= 1e-4

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec.models.gic2.config import SYMBOL_LIMIT, Gic2Config
-from gancodec.models.gic2.layers import per_site, planar
+from gancodec.models.gic2.layers import Block, norm, per_site, planar
 from gancodec.models.gic2.network import Gic2Model
 from gancodec.models.gic2.receiver import RENDER_STRIDE, Receiver
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
-from gancodec.models.layers import ByteLinear, half_precision, standardised
+from gancodec.models.layers import ByteLinear, fast_bfloat16, half_precision, standardised
 from gancodec.models.registry import config_as
 from gancodec.tiling import Progress, Tile
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray
@@ -33,6 +33,33 @@ class Planar(nn.Module):
     def forward(self, latent: Tensor, position: Tensor) -> Tensor:
         """Latents (B, C, h, w), gains undone, and positions (B, hb, wb) in [0, 1] to (B, 3, H, W), not clipped."""
         return self.model.generate(latent, position)
+
+
+class HalfBlock(nn.Module):
+    """`Block` with its matrices and its convolution in bfloat16, for inference. (B, h, w, C) float32 to the same.
+
+    The sums stay in float32: only corrections are rounded, so errors do not grow from block to block.
+    """
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.block = copy.deepcopy(block).to(torch.bfloat16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x plus its two corrections."""
+        x = x + self.block.near(norm(x).to(torch.bfloat16)).float()
+        corrected: Tensor = x + self.block.feed(norm(x).to(torch.bfloat16)).float()
+        return corrected
+
+
+def with_half_body(receiver: Receiver) -> Receiver:
+    """Compute the two blocks of `receiver` in half blocks; returns it.
+
+    Pixels of photographs move by at most 0.76 of 255; of random squares in black and white 4 in a million move by two
+    levels. With what turns latents into cells in bfloat16 as well, 4 in 10,000 of these would, or by three.
+    """
+    receiver.shared, receiver.own = HalfBlock(receiver.shared), HalfBlock(receiver.own)  # type: ignore[assignment]
+    return receiver
 
 
 def reduced(receiver: Receiver, factor: int) -> Receiver:
@@ -142,6 +169,8 @@ class Gic2Network(Network[Gic2Model]):
         prepared = self._prepared
         if prepared is None or prepared[0] != (reduce, self.device):
             receiver = reduced(self.model.receiver, min(reduce, RENDER_STRIDE))
+            if self.device.type == "cpu" and fast_bfloat16():
+                receiver = with_half_body(receiver)
             prepared = self._prepared = (reduce, self.device), receiver
         return prepared[1]
 

@@ -71,10 +71,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x plus its two corrections."""
-        mixed = self.spatial(planar(self.inp(norm(x)))).permute(0, 2, 3, 1)
-        x = x + self.out(F.hardswish(mixed))
-        corrected: Tensor = x + self.down(F.hardswish(self.up(norm(x))))
+        x = x + self.near(norm(x))
+        corrected: Tensor = x + self.feed(norm(x))
         return corrected
+
+    def near(self, x: Tensor) -> Tensor:
+        """The first correction, which sees the sites around."""
+        mixed: Tensor = self.out(F.hardswish(self.spatial(planar(self.inp(x))).permute(0, 2, 3, 1)))
+        return mixed
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The second one, of each site by itself."""
+        fed: Tensor = self.down(F.hardswish(self.up(x)))
+        return fed
 
 
 def quadrants(rows: int, columns: int, device: torch.device) -> Tensor:
