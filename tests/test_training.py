@@ -90,7 +90,7 @@ def test_error_falls_and_the_model_exports_and_encodes(
     few = tmp_path / "few"
     few.mkdir()
     Image.fromarray(picture(128, 128)).save(few / "one.png")
-    with pytest.raises(UsageError, match="too few pictures to hold some out"):
+    with pytest.raises(UsageError, match="or but one, which is held out"):
         export_checkpoint("gic1-tiny-s2", checkpoint, few, folder, "a test", 4)
     export_checkpoint("gic1-tiny-s2", checkpoint, data, folder, "a test", 4)
     monkeypatch.setenv(weights.ENVIRONMENT, str(folder))

@@ -194,7 +194,7 @@ def trained(**changes: object) -> tuple[Wu2019Trained, torch.Tensor]:
 def losses(net: Wu2019Trained, x: torch.Tensor, progress: float = 0.0, **changes: object) -> dict[str, torch.Tensor]:
     """Of the paper's objective, or of one that is changed, in full precision."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "autocast", lambda *_: nullcontext())
+        patch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
         return Paper(**changes).losses(net, None, x, progress)  # type: ignore[arg-type]
 
 

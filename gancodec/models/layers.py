@@ -15,10 +15,13 @@ def fast_bfloat16() -> bool:
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
-def half_precision(kind: str) -> torch.autocast:
-    """Context in which training computes in bfloat16, where a device of this kind has it in hardware: emulated, it is
-    tens of times as slow as float32."""
-    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or fast_bfloat16())
+FAST_BFLOAT16 = fast_bfloat16()  # asked once: what compiles losses cannot look into it
+
+
+def half_precision(kind: str) -> bool:
+    """Does training compute in bfloat16 on devices of this kind? Where a CPU emulates it, it is tens of times as slow
+    as float32."""
+    return kind != "cpu" or FAST_BFLOAT16
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

@@ -99,7 +99,7 @@ class Wasserstein(FeatureNetwork):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Mean over layers and sites: (B,). Gradients flow to `a` alone."""
-        with half_precision(a.device.type):
+        with torch.autocast(a.device.type, torch.bfloat16, enabled=half_precision(a.device.type)):
             with torch.no_grad():
                 target = self.taps(b)
             found = self.taps(a)

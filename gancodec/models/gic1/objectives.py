@@ -61,16 +61,18 @@ class RateDistortion(Objective["Trained"]):
         return 0.0
 
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
+        import torch
+
         from gancodec.models.gic1.training import coded_latents
         from gancodec.models.layers import half_precision
         from gancodec.models.losses import box_ms_ssim, random_levels
 
         kind = x.device.type
-        with half_precision(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             analysis = net.model.analyse(x)
         level, weight = random_levels(analysis.importance)
         latents, bits = coded_latents(net.model, net.context, analysis, level, self.quantised)
-        with half_precision(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             decoded = net.model.generator(latents, level)
         decoded = decoded.float()
         bpp = bits / (x.shape[2] * x.shape[3])
@@ -140,13 +142,13 @@ class Adversarial(_Natural):
         kind, model, discriminator = x.device.type, net.model, net.discriminator
         assert discriminator is not None
         assert features is not None
-        with torch.no_grad(), half_precision(kind):
+        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             analysis = model.analyse(x)
             level, _ = random_levels(analysis.importance)
         with torch.no_grad():
             latents, _ = coded_latents(model, net.context, analysis, level, quantised=True)
         realism = draw_realism()
-        with half_precision(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             decoded = as_picture(model.generate(latents, level, realism, draw_origin()).float())
             distance = features(decoded, x).mean()
             fooled, judged = play(discriminator, decoded, x, latents, level / (LEVELS - 1), self.gan)
@@ -178,12 +180,12 @@ class Masking(_Natural):
 
         kind, model = x.device.type, net.model
         assert features is not None
-        with half_precision(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             analysis = model.analyse(x)
         logit = (torch.rand(len(x), 1, 1, device=x.device) * 2 - 1) * 2.4
         level = logit_to_level(logit + analysis.importance).clamp(0, LEVELS - 1)
         latents, bits = coded_latents(model, net.context, analysis, level, quantised=True)
-        with half_precision(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             decoded = model.generate(latents, level, 1.0).float()
             distance = features(decoded, x)
         bpp = bits / (x.shape[2] * x.shape[3])

@@ -99,7 +99,7 @@ class Gic2Network(Network[Gic2Model]):
         for done, tile in enumerate(tiles):
             kept, pixels = tile.inner.seen_from(tile.outer), self._pixels(rgb, tile.outer)
             # Encoders of different machines may choose differently; files say what they chose.
-            with half_precision(self.device.type):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device.type)):
                 seen = model.sender(pixels)
                 parts = planar(seen), planar(model.hyper_encoder(seen)), model.masker.scores(seen)
             for target, part, stride in zip((latent, hyper, scores), parts, (LATENT_STRIDE, BLOCK, BLOCK), strict=True):

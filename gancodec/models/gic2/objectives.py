@@ -68,13 +68,15 @@ class RateDistortion(Objective["Trained"]):
         return float(self.quantised and progress >= self.rounded_from)
 
     def losses(self, net: Trained, features: Distance | None, x: Tensor, progress: float) -> dict[str, Tensor]:
+        import torch
+
         from gancodec.models.gic2.training import coded_latents, one_level, weighted_distortion
         from gancodec.models.layers import half_precision
         from gancodec.models.losses import random_levels
 
         net.round_matrices(self.quantised and progress >= self.rounded_from)
         model, kind = net.model, x.device.type
-        with half_precision(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             latent = model.sender(x)
             hyper, importance = model.hyper_encoder(latent), model.masker(latent)
             level, weight = (random_levels if self.quantised else one_level)(importance)
@@ -90,7 +92,7 @@ class RateDistortion(Objective["Trained"]):
         if self.natural:
             assert features is not None
             some = slice(max(1, round(self.share * len(x))))
-            with half_precision(kind):
+            with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
                 lively = net.natural(body[some], content[some], position[some]).float()
             apart = features(lively.permute(0, 3, 1, 2).contiguous(), x[some].contiguous())
             moved = weighted_distortion(lively, x[some], weight[some], self.mse, self.ms_ssim)[0]

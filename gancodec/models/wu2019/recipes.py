@@ -51,7 +51,7 @@ class Paper(Objective["Wu2019Trained"]):
         hold_statistics(net.model, progress >= STATISTICS_UNTIL)
         low, high = self.n_range
         n = low + (high - low) * torch.rand(()).item()
-        with half_precision(kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=half_precision(kind)):
             decoded, matrix = net.model(x, n)
             fooled, judged = play(net, decoded, x)
         squared = (decoded - x).square().mean() * 255**2
