@@ -123,7 +123,7 @@ class DecodeOptions:
         whatever alpha is. Metadata stays that of the whole picture.
     partial : bool
         Of a file that is cut, decode what is whole of it: a rougher picture, of codecs whose files have slices only.
-        Damage is refused all the same.
+        Damage is refused all the same; but a changed length behind the slices looks like a cut.
     """
 
     model: str | None = None

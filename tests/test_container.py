@@ -7,6 +7,7 @@ import itertools
 import random
 import tracemalloc
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -622,3 +623,11 @@ def test_no_file_is_longer_than_its_header_allows(header: Header) -> None:
     data = written[: -len(END)] + unknown + END
     assert len(read(data).more) == slices - 1
     assert len(data) <= most_bytes(header) <= 1.002 * len(data) + 1000
+
+
+def test_codecs_of_a_later_build_may_have_slices() -> None:
+    """Their chunks may come in the order of slices: that makes them unsupported, not corrupt."""
+    header = replace(HEADER, codec=77)
+    for body in (ICC + IMAGE + END, IMAGE + MORE + END):
+        with pytest.raises(UnsupportedFile, match="codec 77"):
+            read(head(header) + body)

@@ -25,7 +25,7 @@ from gancodec.models.gic2.layers import (
 from gancodec.models.gic2.network import Gains, Gic2Model, HyperRows
 from gancodec.models.gic2.receiver import NaturalEnd
 from gancodec.models.gic2.symbols import passes
-from gancodec.models.layers import ByteLinear
+from gancodec.models.layers import ByteLinear, to_bytes
 from gancodec.train.freeze import network_arrays
 from gancodec.types import SITES
 from tests.tiny import tiny_gic2_network, tiny_gic2_weights
@@ -143,7 +143,7 @@ def test_a_shipped_matrix_is_within_half_a_step() -> None:
     with torch.no_grad():
         layer.weight.mul_(torch.logspace(-6, 3, 30)[:, None])
         layer.weight[4] = 0
-    values, scale = layer.to_bytes()
+    values, scale = to_bytes(layer.weight)
     assert (values.dtype, scale.dtype) == (torch.int8, torch.float16)
     assert scale.shape == (30, 1)
     most = layer.weight.abs().amax(1, keepdim=True)

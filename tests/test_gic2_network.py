@@ -284,3 +284,27 @@ def test_half_blocks_stay_near(net: Gic2Network, monkeypatch: pytest.MonkeyPatch
     off = np.abs(shown[0] - shown[1])
     assert 0 < off.max() <= 2
     assert (off > 1).mean() <= 1e-4
+
+
+def test_means_without_memory_on_a_device_go_on_with_the_cpu(codec: Gic2Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is full when the means of a stream are computed: the receiver follows to the CPU."""
+    net = Gic2Network(tiny_gic2_weights(), torch.device("cpu"))
+    here, away = net.model, copy.deepcopy(net.model).to("meta")
+
+    def full(*_: object) -> Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(away.means, "forward", full)
+    monkeypatch.setattr(away, "to", lambda _: here)
+    monkeypatch.setattr(net, "model", away)
+    monkeypatch.setattr(net, "device", torch.device("meta"))
+    geometry, planes = Geometry(128, 64), rough(Geometry(128, 64))
+    hyper, gain = (np.ones((1, 2, n), np.float32) for n in (TINY.hyper_channels, TINY.channels))
+
+    def source(area: Area) -> Planes:
+        latent = net.latents(hyper, gain, np.zeros((TINY.channels, 4, 8), np.int32))
+        return Plane(latent, LATENT_STRIDE), planes[1]
+
+    with pytest.warns(RuntimeWarning, match="out of GPU memory"):
+        assert net.synthesise(source, geometry, 0.0).shape == (64, 128, 3)
+    assert net.device.type == "cpu"

@@ -155,7 +155,7 @@ def test_ends_follow_from_what_the_rows_promise(codec: Gic2Codec, monkeypatch: p
     hyper, position = given.wanted.symbols.hyper.transpose(1, 2, 0), given.wanted.symbols.levels * SUBLEVELS + 5
     ends = slices.slice_ends(codec.entropy, hyper, position)
     assert len(ends) > 3
-    monkeypatch.setattr(slices, "STRIP", 2)
+    monkeypatch.setattr(slices, "TOGETHER", 3)
     assert slices.slice_ends(codec.entropy, hyper, position) == ends
 
 

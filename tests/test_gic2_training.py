@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gancodec import weights
+from gancodec.cli.app import main
 from gancodec.codec import EncodeOptions, decode_bytes, encode_picture, verify_bytes
 from gancodec.codec.api import codec_of
 from gancodec.errors import UsageError
@@ -173,7 +174,7 @@ def runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def exported(runs: Runs, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of weights with the model of both stages, which GANCODEC_WEIGHTS names."""
     folder = tmp_path_factory.mktemp("weights")
-    export_checkpoint(S2, runs.second, pictures, folder, "a test", 4)
+    export_checkpoint(S2, runs.second, pictures, folder, "a test", 4, experimental=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(weights.ENVIRONMENT, str(folder))
         yield folder
@@ -262,3 +263,13 @@ def test_more_slices_are_a_better_picture(exported: Path, n: float, monkeypatch:
         quality.append(psnr(codec.network.synthesise(held(*planes), geometry, 0.0), rgb))
     assert all(b >= a - 0.05 for a, b in itertools.pairwise(quality)), quality
     assert quality[-1] > quality[0] + 0.2
+
+
+def test_experimental_models_say_so(exported: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert weights.find("gic2-tiny").experimental
+    (tmp_path / "a.gic").write_bytes(encode_picture(Picture(picture(64, 64)), EncodeOptions(model="gic2-tiny")).data)
+    for words in (["models"], ["info", str(tmp_path / "a.gic")]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert not ended.value.code
+        assert ", experimental" in capsys.readouterr().out

@@ -476,3 +476,16 @@ def test_two_compiled_steps_are_two_plain_ones(data: Path, tmp_path: Path, monke
     assert counters["stats"]["unique_graphs"] > before
     change = max(float((plain[k] - v).abs().max()) for k, v in compiled_ones.items() if k.startswith("net."))
     assert change < 1e-3
+
+
+def test_a_run_of_another_recipe_is_not_resumed(data: Path, tmp_path: Path) -> None:
+    """S1 and S2 have the same shapes, and S2 has to prepare its networks first."""
+    train(Job("gic2-tiny-s1", data, tmp_path, steps=1))
+    with pytest.raises(UsageError, match="checkpoint of another recipe"):
+        train(Job("gic2-tiny-s2", data, tmp_path, steps=2, resume=True))
+
+
+def test_a_finished_run_does_not_go_on(data: Path, tmp_path: Path) -> None:
+    done = train(Job("gic1-tiny-s1", data, tmp_path / "a", steps=2))
+    with pytest.raises(UsageError, match="at step 2 of 2 already"):
+        train(Job("gic1-tiny-s1", data, tmp_path / "b", steps=2, start=done))

@@ -264,6 +264,8 @@ def _check_place(kind: int, before: Sequence[ChunkInfo], header: Header) -> None
         if kind in leading:
             raise CorruptFile(f"{name} behind IMAGE")
     elif kind not in leading or any(leading.index(known) > leading.index(kind) for known in kinds):
+        if header.codec not in spec.CODECS and kind in spec.SLICED_ORDER[: spec.SLICED_ORDER.index(spec.IMAGE)]:
+            raise UnsupportedFile(f"{name}: codec {header.codec} is not known to this build")
         raise CorruptFile(f"{name} where IMAGE should be")
     if kind == spec.MORE:
         if header.codec not in spec.CODECS:

@@ -89,7 +89,7 @@ class Allocation(NamedTuple):
     """Where the bits of a file went.
 
     maps : the first one is the importance that the encoder gave each place, in [0, 1]
-    bits : of the IMAGE chunk, by block; None where they are not known apart
+    bits : of the streams, by block; None where they are not known apart
     facts : figures by name
     summary : one line for the user
     """

@@ -19,8 +19,8 @@ FAST_BFLOAT16 = fast_bfloat16()  # asked once: what compiles losses cannot look 
 
 
 def half_precision(kind: str) -> bool:
-    """Does training compute in bfloat16 on devices of this kind? Where a CPU emulates it, it is tens of times as slow
-    as float32."""
+    """Do training, and encoders that choose freely, compute in bfloat16 on devices of this kind? Where a CPU emulates
+    it, it is tens of times as slow as float32."""
     return kind != "cpu" or FAST_BFLOAT16
 
 
@@ -151,12 +151,13 @@ class ByteLinear(nn.Linear):
 
     def shipped(self) -> Tensor:
         """The weight as it is shipped."""
-        values, scale = self.to_bytes()
+        values, scale = to_bytes(self.weight)
         return values.to(self.weight.dtype) * scale.to(self.weight.dtype)
 
-    @torch.no_grad()
-    def to_bytes(self) -> tuple[Tensor, Tensor]:
-        """Weight in int8 and the scale of each row, (O, 1) float16."""
-        most = self.weight.abs().amax(1, keepdim=True) * (1 + 2**-10) / 127  # no less than it is, once it is half
-        scale = most.clamp(min=6e-8).half()
-        return (self.weight / scale.float()).round().clamp(-127, 127).to(torch.int8), scale
+
+@torch.no_grad()
+def to_bytes(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix (O, I) in int8, and the scale of each row, (O, 1) float16."""
+    most = matrix.abs().amax(1, keepdim=True) * (1 + 2**-10) / 127  # no less than it is, once it is half
+    scale = most.clamp(min=6e-8).half()  # rows of zeros: float16's least
+    return (matrix / scale.float()).round().clamp(-127, 127).to(torch.int8), scale

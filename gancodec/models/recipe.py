@@ -28,7 +28,7 @@ class Objective(ABC, Generic[N]):
 
     @property
     def features(self) -> str | None:
-        """File of the feature network that it needs (`train.perceptual`), if any."""
+        """Name of the distance that it needs (`train.perceptual`), if any."""
         return None
 
     @property

@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--weights", type=Path, required=True, help="folder of weights and manifest.json")
     export.add_argument("--description", required=True, help="how it was trained, one line")
     export.add_argument("--realism", type=float, default=1.0, help="default of a model that has a natural end")
+    export.add_argument("--experimental", action="store_true", help="say that later weights may refuse its files")
     export.add_argument("--pictures", type=int, default=96, help="how many training pictures to fit on")
     export.set_defaults(run=_export)
     return top
@@ -63,7 +64,7 @@ def _recipe_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--workers", type=int, default=1, help="CPU worker processes, one thread each")
     command.add_argument("--distributed", action="store_true", help="run by torchrun: one process for each GPU")
     command.add_argument("--device", default="cpu", help="cpu or cuda")
-    command.add_argument("--compile", action="store_true", help="compile the losses, which takes a minute or two")
+    command.add_argument("--compile", action="store_true", help="compile the losses, which takes minutes")
     command.add_argument("--seed", type=int, default=0, help="of everything random")
     command.add_argument("--validate-every", type=int, help="steps between validations on real files")
     command.set_defaults(run=_train)
@@ -95,7 +96,7 @@ def _ema(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from gancodec.train.freeze import export_checkpoint
 
-    fields = ("recipe", "checkpoint", "data", "description", "pictures", "realism")
+    fields = ("recipe", "checkpoint", "data", "description", "pictures", "realism", "experimental")
     print(export_checkpoint(folder=options.weights, **{name: getattr(options, name) for name in fields}))
 
 

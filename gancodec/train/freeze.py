@@ -25,7 +25,7 @@ from gancodec.metrics import ms_ssim, psnr
 from gancodec.models import tiled
 from gancodec.models.config import Config
 from gancodec.models.inference import network_of
-from gancodec.models.layers import ByteLinear
+from gancodec.models.layers import ByteLinear, to_bytes
 from gancodec.models.learned import LearnedCodec
 from gancodec.models.registry import config_of
 from gancodec.models.stream import Frame
@@ -184,7 +184,7 @@ def network_arrays(model: nn.Module, elsewhere: tuple[str, ...]) -> Arrays:
     state = {k: v for k, v in model.state_dict().items() if not k.startswith(elsewhere)}
     for name, module in model.named_modules():
         if isinstance(module, ByteLinear) and f"{name}.weight" in state:
-            state[f"{name}.weight"], state[f"{name}.weight{SCALE_SUFFIX}"] = module.to_bytes()
+            state[f"{name}.weight"], state[f"{name}.weight{SCALE_SUFFIX}"] = to_bytes(module.weight)
     floats = {k: v.detach().to(torch.float16) for k, v in state.items() if v.is_floating_point()}
     if broken := [k for k, v in floats.items() if not v.isfinite().all()]:
         raise GicError(f"{broken[0]}: not finite as float16")
@@ -209,13 +209,20 @@ def measure(weights: Weights, pictures: Sequence[NDArray[np.uint8]], realism: fl
 
 
 def export_checkpoint(
-    recipe: str, checkpoint: Path, data: Path, folder: Path, description: str, pictures: int, realism: float = 1.0
+    recipe: str,
+    checkpoint: Path,
+    data: Path,
+    folder: Path,
+    description: str,
+    pictures: int,
+    realism: float = 1.0,
+    experimental: bool = False,
 ) -> Path:
     """Checkpoint to weights file and manifest entry; tables and n are fitted on `pictures` training pictures.
 
-    `realism` is the default of a model with a natural end. Where parts are trained only, a model that `folder` has
-    already keeps its entropy arrays. UsageError for a recipe without integer symbols, or integers that are not the
-    released ones.
+    `realism` is the default of a model with a natural end; files of an `experimental` one may be refused by later
+    weights. Where parts are trained only, a model that `folder` has already keeps its entropy arrays. UsageError for a
+    recipe without integer symbols, or integers that are not the released ones.
     """
     if not 0 <= realism <= 1:
         raise UsageError(f"realism {realism:g}: must be in [0, 1]")
@@ -233,6 +240,8 @@ def export_checkpoint(
     weights = freeze(net, config, fitted_on, kept)
     held_out = {f"n={n:g}": measure(weights, crops.held_out[:24], n=n)._asdict() for n in (2.0, 1.0, 0.0, -1.0, -2.0)}
     card: dict[str, Any] = {"description": description, "training": checkpoint_meta(checkpoint)}
+    if experimental:
+        card["experimental"] = True
     if weights.info.default_realism is not None:
         card["default_realism"] = realism
         held_out |= {

@@ -30,7 +30,7 @@ from gancodec.train.data import Crops
 from gancodec.train.perceptual import FeatureNetwork, load
 from gancodec.train.recipes import RECIPES
 from gancodec.train.signals import Signals
-from gancodec.train.state import State, networks
+from gancodec.train.state import State, checkpoint_meta, networks
 from gancodec.train.together import agreed, average, average_gradients
 
 LAST = "last.safetensors"
@@ -75,6 +75,9 @@ def train(job: Job) -> Path:
     for path in (job.start, job.out / LAST if job.resume else None):
         if path is not None and not path.exists():
             raise UsageError(f"{path}: no such checkpoint")
+    at = checkpoint_meta(job.start) if job.start is not None and not job.resume else {}
+    if job.steps is not None and at.get("recipe") == job.recipe and int(at.get("step", 0)) >= job.steps:
+        raise UsageError(f"{job.start}: at step {at['step']} of {job.steps} already, and --start goes on there")
     if not job.data.exists() or not any(job.data.iterdir()):
         raise UsageError(f"{job.data}: no pictures")
     job.out.mkdir(parents=True, exist_ok=True)

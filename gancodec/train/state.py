@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gancodec.errors import UsageError
+from gancodec.models.layers import to_bytes
 from gancodec.models.recipe import Recipe
 from gancodec.models.training import Networks
 from gancodec.train.muon import Muon, is_matrix, suits
 from gancodec.train.recipes import RECIPES
-
-SCALE = "@scale"  # ends the name of what a matrix of bytes is multiplied with, row by row
+from gancodec.weights import SCALE_SUFFIX
 
 
 def networks(recipe: Recipe) -> Networks:
@@ -97,10 +97,13 @@ class State:
         """Go on from a checkpoint; UsageError where there is none."""
         if not path.exists():
             raise UsageError(f"{path}: nothing to resume")
-        tensors = read_tensors(path)
-        self._count(path, checkpoint_meta(path))
+        tensors, meta = read_tensors(path), checkpoint_meta(path)
+        self._count(path, meta)
         net = {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}
-        if {k: v.shape for k, v in net.items()} != {k: v.shape for k, v in self.net.state_dict().items()}:
+        shapes = {k: v.shape for k, v in net.items()}
+        if meta.get("recipe", self.name) != self.name or shapes != {
+            k: v.shape for k, v in self.net.state_dict().items()
+        }:
             raise UsageError(f"{path}: a checkpoint of another recipe")
         self.net.load_state_dict(net)
         self.ema = {k[4:]: v.to(self.ema[k[4:]].device) for k, v in tensors.items() if k.startswith("ema.")}
@@ -153,7 +156,7 @@ def ema_of(path: Path) -> dict[str, Tensor]:
     averaged = {k[4:]: v for k, v in found.items() if k.startswith("ema.")}
     if averaged:  # of a checkpoint
         return averaged
-    weights = {k: _unpacked(v, found.get(k + SCALE)) for k, v in found.items() if not k.endswith(SCALE)}
+    weights = {k: _unpacked(v, found.get(k + SCALE_SUFFIX)) for k, v in found.items() if not k.endswith(SCALE_SUFFIX)}
     if not weights:
         raise UsageError(f"{path}: no averaged weights in it")
     return weights
@@ -185,8 +188,8 @@ def _packed(name: str, value: Tensor, int8: bool) -> dict[str, Tensor]:
     """A tensor as it is written, with its scale if it has one."""
     if not (int8 and is_matrix(value)):
         return {name: value.half()}
-    scale = (value.abs().amax(1, keepdim=True) / 127).clamp(min=6e-8).half()  # rows of zeros: float16's least
-    return {name: (value / scale.float()).round().clamp(-127, 127).to(torch.int8), name + SCALE: scale}
+    values, scale = to_bytes(value)
+    return {name: values, name + SCALE_SUFFIX: scale}
 
 
 def _unpacked(value: Tensor, scale: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -20,7 +21,13 @@ from gancodec.tiling import Progress, Tile
 from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray
 from gancodec.weights import Weights
 
-TRIM_STEPS = 1 << 12  # a trim's dead zone is a multiple of 1/TRIM_STEPS of a symbol
+TRIM_STEPS = 1 << 10  # a trim's dead zone is a multiple of 1/TRIM_STEPS of a symbol
+
+
+def float32() -> AbstractContextManager[None]:
+    """Context in which CUDA convolves in float32, as everywhere, and not in TF32."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
 
 
 class Planar(nn.Module):
@@ -141,7 +148,8 @@ class Gic2Network(Network[Gic2Model]):
 
         def work() -> FloatArray:
             gained = self._sites(symbols.astype(np.float32)) / per_site(self._blocks(gain))
-            return _planes(self.model.means(self._blocks(hyper), lambda mean, _: mean + gained))
+            with float32():
+                return _planes(self.model.means(self._blocks(hyper), lambda mean, _: mean + gained))
 
         return self._guarded(work)
 
@@ -155,11 +163,12 @@ class Gic2Network(Network[Gic2Model]):
 
     def _generator(self, realism: float, reduce: int = 1) -> Generate:
         """The receiver; realism 0 is all there is."""
-        receiver = self.receiver(reduce)
 
         def generate(planes: tuple[Tensor, ...], place: tuple[int, int]) -> Tensor:
             latent, position = planes
-            pixels = planar(receiver(latent.permute(0, 2, 3, 1).contiguous(), position))
+            receiver = self.receiver(reduce)  # means may have moved to the CPU, for want of memory
+            with float32():
+                pixels = planar(receiver(latent.permute(0, 2, 3, 1).contiguous(), position))
             return pixels if reduce <= RENDER_STRIDE else nn.functional.avg_pool2d(pixels, reduce // RENDER_STRIDE)
 
         return generate

@@ -36,6 +36,7 @@ from gancodec.types import SITES, FloatArray, IntArray
 EXACT_LIMIT = 1 << 24  # float32 holds every integer up to here
 INT32_LIMIT = 1 << 31
 KEY_LIMIT = 127  # of keys, signed
+MOST_LOG_GAIN = 64  # natural logarithm, either way
 NEIGHBOURS = 8
 Bytes = NDArray[np.uint8]
 
@@ -74,9 +75,12 @@ class EntropyModel(IntegerModel):
             (reach * np.abs(get["projection.scale"]) + np.abs(get["latent.offset"]).max(0)).max(),
             (near * np.abs(get["near.scale"]) + np.abs(get["near.bias"]) + np.abs(get["hyper.offset"]).max(0)).max(),
             (HYPER_LIMIT * np.abs(get["hyper.inverse"]) + (1 << UNIT_BITS)).max(),
+            ((reach * np.abs(get["projection.scale"]) >> ROW_BITS) + np.abs(get["latent.worth"]) + 1).max(),
         )
         if max(most) >= INT32_LIMIT:
             raise CorruptTable("projection: rows could leave 32 bits")
+        if max(np.abs(get[f"{name}.gain"]).max() for name in ("latent", "hyper")) > MOST_LOG_GAIN << GAIN_BITS:
+            raise CorruptTable("gains: beyond what a float holds")
         if (np.diff(self.ladder) >= 0).any() or np.abs(self.ladder).max() > KEY_LIMIT:
             raise CorruptTable("ladder: keys must fall")
 
@@ -139,6 +143,7 @@ def _gains(log_gain: NDArray[np.int64]) -> FloatArray:
 def _check_shapes(arrays: Mapping[str, NDArray[np.int64]], c: int, kh: int) -> None:
     shapes = {
         "projection.weight": (SITES**2, c, kh),
+        "projection.scale": (c,),
         "latent.offset": (KNOTS, c),
         "latent.gain": (KNOTS, c),
         "latent.first": (c,),

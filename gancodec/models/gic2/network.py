@@ -28,15 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancodec.models.gic2.config import KNOTS, NEAR_MAX, STEPS, Gic2Config
-from gancodec.models.gic2.layers import (
-    Block,
-    around,
-    at_position,
-    planar,
-    quadrants,
-    shuffle,
-    unshuffle,
-)
+from gancodec.models.gic2.layers import Block, around, at_position, planar, quadrants, shuffle, unshuffle
 from gancodec.models.gic2.receiver import Receiver
 from gancodec.models.layers import ByteLinear, standardised
 from gancodec.models.levels import N_LIMIT

@@ -13,7 +13,7 @@ from gancodec.models.gic2.symbols import LAST
 from gancodec.types import IntArray
 
 WHOLE_BELOW = 6000  # bytes of a picture in a single slice
-STRIP = 64  # rows of blocks that are looked at together: bounds memory on large pictures
+TOGETHER = 256  # blocks that are looked at together: bounds memory on large pictures
 
 
 def entropies(tables: Tables) -> NDArray[np.float64]:
@@ -31,13 +31,14 @@ def slice_ends(model: EntropyModel, hyper: IntArray, position: IntArray) -> tupl
     picture, so that all of its tiles are cut alike.
     """
     expected = entropies(model.tables)
-    bits = np.zeros(LAST)
-    for top in range(0, len(hyper), STRIP):
-        part = slice(top, top + STRIP)
-        rows, keys = model.rows_and_keys(hyper[part], position[part])
+    bits, hyper_bits = np.zeros(LAST), 0.0
+    blocks, places = hyper.reshape(1, -1, hyper.shape[2]), position.reshape(1, -1)  # none looks at another
+    for first in range(0, places.size, TOGETHER):
+        part = np.s_[:, first : first + TOGETHER]
+        rows, keys = model.rows_and_keys(blocks[part], places[part])
         bits += np.bincount(model.steps(keys).ravel(), expected[rows.ravel()], minlength=LAST)
-    hyper_rows = model.hyper_rows(hyper.reshape(-1, hyper.shape[2]), position.ravel(), 0)
-    total = (np.cumsum(bits) + expected[hyper_rows].sum()) / 8
+        hyper_bits += expected[model.hyper_rows(blocks[part][0], places[part][0], 0)].sum()
+    total = (np.cumsum(bits) + hyper_bits) / 8
     whole = total[-1]
     most = spec.CODECS[spec.CODEC_GIC2].slices
     count = 1 if whole < WHOLE_BELOW else min(most, 2 + int(np.log2(whole / WHOLE_BELOW)))

@@ -29,6 +29,8 @@ LEAST_SCALE = 0.05  # of a hyper-latent, in S1
 ESCAPE = 20.0  # bits from which a symbol is an escape
 QUIET = 1e-4  # share of a channel's latents that may reach half a step where the channel is off
 WIDE, USUAL_N = 0.25, 2.8  # share of crops over all n, and the limit of the others
+MOST_WORTH = 60  # rows, either way
+WORTHY, LOUDEST, STILLEST = 90, 28, 6  # of the ladder: percentile of worth, and rows above it and below the median
 PROBE = 7  # sites a side of what measures a channel's worth
 
 
@@ -257,12 +259,12 @@ def channel_worth(model: Gic2Model) -> NDArray[np.int16]:
     still = model.receiver(torch.zeros_like(pulse[:1]), position[:1])
     energy = torch.cat([(model.receiver(p[None], position[:1]) - still).square().sum()[None] for p in pulse])
     rows = model.projection.bias + energy.clamp(min=1e-12).log() / 2 * ROWS_A_NEPER
-    return (rows - rows.median()).round().clamp(-60, 60).to(torch.int16).numpy()
+    return (rows - rows.median()).round().clamp(-MOST_WORTH, MOST_WORTH).to(torch.int16).numpy()
 
 
 def ladder(worth: NDArray[np.int16]) -> NDArray[np.int16]:
     """Keys, falling, at which slices may end, from what nearly no symbol reaches to what nearly all do: (LADDER,)."""
-    top, bottom = np.percentile(worth, 90) + 28, np.median(worth) - 6
+    top, bottom = np.percentile(worth, WORTHY) + LOUDEST, np.median(worth) - STILLEST
     keys = np.rint(np.linspace(top, bottom, LADDER)).astype(np.int16)
     result: NDArray[np.int16] = np.minimum(keys, keys[0] - np.arange(LADDER, dtype=np.int16))
     return result
