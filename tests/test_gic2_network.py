@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -156,7 +155,7 @@ def test_realism_is_0_alone(codec: Gic2Codec) -> None:
 def test_tiles_give_what_the_whole_gives(net: Gic2Network, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoder in float32, and as it comes (bfloat16 where the CPU has it)."""
     if not fast:
-        monkeypatch.setattr(gic2_inference, "half_precision", lambda _: nullcontext())
+        monkeypatch.setattr(gic2_inference, "half_precision", lambda _: False)
     rgb, geometry = picture(700, 900, 4), Geometry(width=900, height=700)
     whole, planes = net.analyse(rgb), rough(Geometry(width=900, height=700))
     decoded = net.synthesise(held(*planes), geometry, 0.0)
@@ -250,7 +249,7 @@ def test_scores_are_standardised_and_flat_ones_stay_flat() -> None:
 
 def test_the_importance_of_a_picture_is_that_of_the_whole(net: Gic2Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles are scored apart and standardised together."""
-    monkeypatch.setattr(gic2_inference, "half_precision", lambda _: nullcontext())
+    monkeypatch.setattr(gic2_inference, "half_precision", lambda _: False)
     rgb = picture(256, 320, 4)
     x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
@@ -270,6 +269,16 @@ def test_importance_moves_levels(codec: Gic2Codec) -> None:
     assert all(0 <= m.values.min() <= m.values.max() < LEVELS for m in maps)
     order = np.corrcoef(maps[1].values.ravel(), analysis.importance.ravel())[0, 1]
     assert order > 0.9
+
+
+def test_strips_are_the_whole(net: Gic2Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    latent, position = (torch.from_numpy(plane.values)[None] for plane in rough(Geometry(320, 192)))
+    latent, receiver = latent.permute(0, 2, 3, 1), net.model.receiver
+    with torch.no_grad():
+        whole = receiver(latent, position)
+        for sites in (1, 50, 10_000):
+            monkeypatch.setattr(gic2_inference, "STRIP", sites)
+            assert (gic2_inference.in_strips(receiver, latent, position) - whole).abs().max() < 1e-5
 
 
 def test_half_blocks_stay_near(net: Gic2Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,7 +287,7 @@ def test_a_trim_takes_a_little(codec: Gic2Codec) -> None:
     """Of symbols at the border of two values, the larger ones."""
     analysis = codec.analyse(picture(256, 320, 4))
     levels = codec.levels_at(analysis, -2.0)
-    before, *after = (codec.wanted_of(analysis, levels, None, trim).symbols for trim in (0, 40, 400))
+    before, *after = (codec.wanted_of(analysis, levels, None, trim).symbols for trim in (0, 10, 100))
     moved, sums = [np.mean(s.latents != before.latents) for s in after], [np.abs(s.latents).sum() for s in after]
     assert 0 < moved[0] < 0.03 < moved[1] < 0.3
     assert 0.97 * np.abs(before.latents).sum() < sums[1] < sums[0] < np.abs(before.latents).sum()

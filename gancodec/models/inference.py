@@ -24,7 +24,7 @@ from gancodec.weights import Weights
 
 Result = TypeVar("Result")
 M = TypeVar("M", bound=nn.Module)
-# The planes of an area on multiples of 64, as the codec's `planes` gives them, each contiguous.
+# The planes of an area on multiples of 64, as the codec's `planes` gives them.
 Source = Callable[[Area], Planes]
 # A tensor (1, ...) for each plane, and the place (row, column) of their area in pixels, to pixels (1, 3, H, W), not
 # clipped.

@@ -134,7 +134,7 @@ class Reader(Generic[A, W, S]):
         return self._joined(parts)[0]
 
     def __call__(self, area: Area) -> Planes:
-        """What the generator takes for an area on multiples of 64, each plane contiguous.
+        """What the generator takes for an area on multiples of 64.
 
         For areas asked for from the top to the bottom: what lies above is forgotten.
         """
@@ -158,6 +158,8 @@ class Reader(Generic[A, W, S]):
 def joined(area: Area, areas: Sequence[Area], parts: Sequence[Planes]) -> Planes:
     """Any number of planes of an area from those of the areas that have part in it; CorruptFile where the streams of a
     picture disagree about their kind."""
+    if list(areas) == [area]:
+        return parts[0]
     kinds = {tuple((p.values.shape[:-2], p.values.dtype, p.stride) for p in planes) for planes in parts}
     if len(kinds) != 1:
         raise CorruptFile("tiles of different kinds in one picture")

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec.models.gic2.config import SYMBOL_LIMIT, Gic2Config
-from gancodec.models.gic2.layers import Block, norm, per_site, planar
+from gancodec.models.gic2.layers import Block, between_blocks, norm, per_site, planar
 from gancodec.models.gic2.network import Gic2Model
 from gancodec.models.gic2.receiver import RENDER_STRIDE, Receiver
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
 from gancodec.models.layers import ByteLinear, fast_bfloat16, half_precision, standardised
 from gancodec.models.registry import config_as
 from gancodec.tiling import Progress, Tile
-from gancodec.types import BLOCK, LATENT_STRIDE, FloatArray, Geometry, IntArray
+from gancodec.types import BLOCK, LATENT_STRIDE, SITES, FloatArray, Geometry, IntArray
 from gancodec.weights import Weights
 
+STRIP = 384  # sites whose pixels are made together
 TRIM_STEPS = 1 << 10  # a trim's dead zone is a multiple of 1/TRIM_STEPS of a symbol
 
 
@@ -67,6 +68,19 @@ def with_half_body(receiver: Receiver) -> Receiver:
     """
     receiver.shared, receiver.own = HalfBlock(receiver.shared), HalfBlock(receiver.own)  # type: ignore[assignment]
     return receiver
+
+
+def in_strips(receiver: Receiver, latent: Tensor, position: Tensor) -> Tensor:
+    """`receiver(latent, position)`, with its pointwise end a few rows at a time: what lies between stays in the cache
+    of a CPU, which takes a quarter less time, and little memory."""
+    body = receiver.own(receiver.body(latent, position))
+    fine = between_blocks(position, BLOCK // RENDER_STRIDE)
+    rows, strips = max(1, STRIP // body.shape[2]), []
+    for top in range(0, body.shape[1], rows):
+        sites, cells = slice(top, top + rows), slice(SITES * top, SITES * (top + rows))
+        content = receiver.render.cells(receiver.content(latent[:, sites]))
+        strips.append(receiver.render(body[:, sites], content, fine[:, cells]))
+    return torch.cat(strips, 1)
 
 
 def reduced(receiver: Receiver, factor: int) -> Receiver:
@@ -168,7 +182,7 @@ class Gic2Network(Network[Gic2Model]):
             latent, position = planes
             receiver = self.receiver(reduce)  # means may have moved to the CPU, for want of memory
             with float32():
-                pixels = planar(receiver(latent.permute(0, 2, 3, 1).contiguous(), position))
+                pixels = planar(in_strips(receiver, latent.permute(0, 2, 3, 1).contiguous(), position))
             return pixels if reduce <= RENDER_STRIDE else nn.functional.avg_pool2d(pixels, reduce // RENDER_STRIDE)
 
         return generate
@@ -198,5 +212,6 @@ class Gic2Network(Network[Gic2Model]):
 
 
 def _planes(values: Tensor) -> FloatArray:
-    """Values (1, h, w, C) as (C, h, w)."""
-    return np.ascontiguousarray(values[0].cpu().numpy().transpose(2, 0, 1))
+    """Values (1, h, w, C) as (C, h, w), where they are."""
+    planes: FloatArray = values[0].cpu().numpy().transpose(2, 0, 1)
+    return planes

@@ -55,8 +55,12 @@ class Receiver(nn.Module):
 
     def begin(self, latent: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, h, w, C) and positions (B, hb, wb) to what both ends share: body and content."""
-        body = self.shared(self.scale(self.inp(latent), between_blocks(position, SITES)))
-        return body, self.content(latent)
+        return self.body(latent, position), self.content(latent)
+
+    def body(self, latent: Tensor, position: Tensor) -> Tensor:
+        """What both ends share of the body, (B, h, w, W)."""
+        shared: Tensor = self.shared(self.scale(self.inp(latent), between_blocks(position, SITES)))
+        return shared
 
     def end(self, body: Tensor, content: Tensor, position: Tensor) -> Tensor:
         """The rest, to pictures (B, H, W, 3), not clipped."""

@@ -135,10 +135,10 @@ def in_blocks(latents: IntArray) -> IntArray:
 
 
 def out_of_blocks(flat: NDArray[Number], blocks: tuple[int, ...], channels: int) -> NDArray[Number]:
-    """Inverse of `in_blocks`, for (hb, wb) blocks."""
+    """Inverse of `in_blocks`, for (hb, wb) blocks: (C, h, w), with the channels of a site side by side in memory."""
     hb, wb = blocks
-    latents = flat.reshape(hb, wb, SITES, SITES, channels).transpose(4, 0, 2, 1, 3)
-    return np.ascontiguousarray(latents).reshape(channels, hb * SITES, wb * SITES)
+    sites = flat.reshape(hb, wb, SITES, SITES, channels).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(sites).reshape(hb * SITES, wb * SITES, channels).transpose(2, 0, 1)
 
 
 def _code_hyper(
