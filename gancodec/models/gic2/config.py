@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from gancodec.container.spec import CODEC_GIC2
@@ -49,6 +49,8 @@ class Gic2Config(Config):
     means_width: int
     body_width: int
     render_width: int
+    sender_ratio: int = 4
+    hyper_means: bool = False
 
 
 _FULL = Gic2Config(
@@ -79,4 +81,10 @@ _TINY = Gic2Config(
     render_width=8,
 )
 
-MODELS = (_FULL, _TINY)
+VARIANTS = {
+    "gic2-blocks3": replace(_FULL, name="gic2-blocks3", id=60001, sender_blocks=3),
+    "gic2-blocks5": replace(_FULL, name="gic2-blocks5", id=60002, sender_blocks=5),
+    "gic2-ratio6": replace(_FULL, name="gic2-ratio6", id=60003, sender_ratio=6),
+    "gic2-zmeans": replace(_FULL, name="gic2-zmeans", id=60004, hyper_means=True),
+}
+MODELS = (_FULL, _TINY, *VARIANTS.values())

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from gancodec.models.gic2.config import KNOTS, NEAR_MAX, STEPS, Gic2Config
 from gancodec.models.gic2.layers import Block, around, at_position, planar, quadrants, shuffle, unshuffle
 from gancodec.models.gic2.receiver import Receiver
-from gancodec.models.layers import ByteLinear, standardised
+from gancodec.models.layers import ByteLinear, standardised, ste_round
 from gancodec.models.levels import N_LIMIT
 from gancodec.types import LATENT_STRIDE, SITES
 
@@ -56,7 +56,7 @@ class Sender(nn.Module):
     def __init__(self, config: Gic2Config) -> None:
         super().__init__()
         self.patch = nn.Linear(3 * LATENT_STRIDE**2, config.sender_width)
-        self.blocks = nn.ModuleList(Block(config.sender_width, 4, nn.Linear) for _ in range(config.sender_blocks))
+        self.blocks = nn.ModuleList(Block(config.sender_width, config.sender_ratio, nn.Linear) for _ in range(config.sender_blocks))
         self.to_latent = nn.Linear(config.sender_width, config.channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,6 +150,22 @@ class HyperRows(nn.Module):
         for layer in self.near:
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.lead = None
+        if config.hyper_means:
+            channels = config.hyper_channels
+            self.lead = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in range(STEPS - 1))
+            for layer in self.lead:
+                nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+
+    def means(self, symbols: Tensor, gain: Tensor) -> Tensor:
+        """Whole means of symbols (B, hb, wb, Kh) by those of earlier passes around."""
+        if self.lead is None:
+            return torch.zeros_like(symbols)
+        turn = quadrants(symbols.shape[1], symbols.shape[2], symbols.device)[..., None]
+        mean, units = torch.zeros_like(symbols), ste_round(symbols / gain).clamp(-127, 127)
+        for step, layer in enumerate(self.lead, 1):
+            mean = torch.where(turn == step, layer(around(units * (turn < step))).float() * gain, mean)
+        return ste_round(mean)
 
     def forward(self, symbols: Tensor, position: Tensor, log_gain: Tensor, least: float = -math.inf) -> Tensor:
         """Symbols (B, hb, wb, Kh), positions (B, hb, wb) and gains to the logarithms of the symbols' scales.

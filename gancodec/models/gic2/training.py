@@ -57,7 +57,8 @@ class Trained(Networks):
     @torch.no_grad()
     def begin_from(self, tensors: dict[str, Tensor]) -> None:
         """Load the weights of an earlier stage; a natural end that has none begins as the faithful one."""
-        super().begin_from(tensors)
+        own = self.state_dict()
+        super().begin_from({k: v for k, v in tensors.items() if k in own})
         if not any(name.startswith("natural.") for name in tensors):
             self.natural.own.load_state_dict(self.model.receiver.own.state_dict())
             self.natural.render.load_state_dict(self.model.receiver.render.state_dict())
@@ -113,10 +114,11 @@ def coded_latents(model: Gic2Model, latent: Tensor, hyper: Tensor, level: Tensor
     sent = on & (rows >= 1) if quantised else on
     latents, residual = around_means(model, latent.float(), units, log_gain.exp(), sent)
     sigma = sigma_at(rows + middle)
-    bits = gaussian_bits(z + noise_like(z), z_sigma).sum((1, 2, 3))
+    mean = model.hyper_rows.means(symbols, hyper_gain)
+    bits = gaussian_bits(z - mean + noise_like(z), z_sigma).sum((1, 2, 3))
     bits = bits + (gaussian_bits(residual + noise_like(residual), sigma) * on).sum((1, 2, 3))
     with torch.no_grad():
-        rounded = gaussian_bits(symbols, z_sigma).sum((1, 2, 3))
+        rounded = gaussian_bits(symbols - mean, z_sigma).sum((1, 2, 3))
         rounded = rounded + (gaussian_bits(residual.round() * sent, sigma) * sent).sum((1, 2, 3))
     return Coded(latents, bits, rounded)
 
