@@ -203,7 +203,7 @@ def test_s2_switches_channels_and_averages_keep_it(runs: Runs) -> None:
 def test_resume_takes_the_same_steps_as_an_unbroken_run(
     recipe: str, runs: Runs, pictures: Path, tmp_path: Path
 ) -> None:
-    job = Job(recipe, pictures, tmp_path / "a", start=runs.first, steps=4)
+    job = Job(recipe, pictures, tmp_path / "a", start=runs.first if recipe == S2 else None, steps=4)
     unbroken = load_file(train(job))
     broken = replace(job, out=tmp_path / "b")
     train(replace(broken, stop_at=2))

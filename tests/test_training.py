@@ -480,9 +480,9 @@ def test_two_compiled_steps_are_two_plain_ones(data: Path, tmp_path: Path, monke
 
 def test_a_run_of_another_recipe_is_not_resumed(data: Path, tmp_path: Path) -> None:
     """S1 and S2 have the same shapes, and S2 has to prepare its networks first."""
-    train(Job("gic2-tiny-s1", data, tmp_path, steps=1))
+    train(Job("gic1-tiny-s1", data, tmp_path, steps=1))
     with pytest.raises(UsageError, match="checkpoint of another recipe"):
-        train(Job("gic2-tiny-s2", data, tmp_path, steps=2, resume=True))
+        train(Job("gic1-tiny-s2", data, tmp_path, steps=2, resume=True))
 
 
 def test_a_finished_run_does_not_go_on(data: Path, tmp_path: Path) -> None:

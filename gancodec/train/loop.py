@@ -75,7 +75,8 @@ def train(job: Job) -> Path:
     for path in (job.start, job.out / LAST if job.resume else None):
         if path is not None and not path.exists():
             raise UsageError(f"{path}: no such checkpoint")
-    at = checkpoint_meta(job.start) if job.start is not None and not job.resume else {}
+    given = job.start is not None and (job.start.is_file() or (job.start / "ema-00.safetensors").is_file())
+    at = checkpoint_meta(job.start) if job.start is not None and given and not job.resume else {}
     if job.steps is not None and at.get("recipe") == job.recipe and int(at.get("step", 0)) >= job.steps:
         raise UsageError(f"{job.start}: at step {at['step']} of {job.steps} already, and --start goes on there")
     if not job.data.exists() or not any(job.data.iterdir()):
