@@ -42,7 +42,7 @@ def with_half_trunk(generator: Generator) -> Generator:
     """Compute the trunk of `generator` in half blocks; returns it.
 
     Pixels move by at most 0.12 of 255 on photographs and 0.7 on random squares. With the blocks at 1/8 in half blocks
-    as well the latter would move by up to 1.9, and decoders would no longer agree within a rounding step.
+    as well the latter would move by up to 1.9, and decoders would no longer agree within a level.
     """
     generator.trunk = nn.Sequential(*map(HalfBlock, generator.trunk))  # type: ignore[arg-type]
     return generator
