@@ -176,7 +176,7 @@ def test_halos_cover_the_reach(config: Gic2Config) -> None:
     torch.manual_seed(0)
     model = Gic2Model(config)
     for parameter in model.parameters():
-        parameter.normal_(0, 0.1)  # blocks start as the identity, which reaches nowhere
+        parameter.add_(0.1 * torch.randn_like(parameter))  # blocks start as the identity, which reaches nowhere
     halo, blocks = Gic2Network.encoder_halo, 7
     assert halo == Gic2Network.generator_halo == 2 * BLOCK
     block = Area(3 * BLOCK, 4 * BLOCK, 3 * BLOCK, 4 * BLOCK)

@@ -213,8 +213,7 @@ def tiny_gic2_network() -> Gic2Trained:
             for layer in (block.out, block.down):
                 layer.weight.normal_(0, 0.1)
         for scale in (receiver.scale, receiver.render.scale):
-            scale.table.normal_(0, 0.3)
-        receiver.render.place.normal_(0, 0.1)
+            scale.table.normal_(1, 0.3)
     return net.eval()
 
 

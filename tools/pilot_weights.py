@@ -2,7 +2,7 @@
 
     python tools/pilot_weights.py PILOT.safetensors START.safetensors
 
-Biases of the projection, which the pilot has for each of a block's 16 sites, become their mean.
+Biases of the projection, which the pilot has for each of a block's 16 sites, become their mean. Written in float16.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from gancodec.models.gic2.receiver import GREY
 
 RENDER = {"condition": "condition", "ada": "ada", "mlp0": "first", "mlp1": "second", "place": "place", "rgb": "to_rgb"}
 PARTS = {
@@ -57,6 +59,26 @@ def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         result[PARTS[found.group()] + name[found.end() :]] = value
     bias = result["model.projection.bias"]
     result["model.projection.bias"] = bias.view(16, -1).mean(0)
+    return with_constants(result)
+
+
+def with_constants(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with the constants that the pilot's receivers add: a one to every scale and gate, grey to the pixels.
+
+    The faithful end has no biases by place of its own: those of what it begins with do as well.
+    """
+    result = {k: v.float() for k, v in tensors.items()}
+    for name, value in result.items():
+        if name.endswith("scale.table"):
+            value += 1
+        elif name.endswith("render.ada.bias"):
+            value[len(value) // 3 :] += 1
+        elif name.endswith("render.to_rgb.bias"):
+            value += GREY
+    place = result.pop("model.receiver.render.place")
+    result["model.receiver.content.bias"] += place
+    if "natural.render.place" in result:
+        result["natural.place"] = result.pop("natural.render.place") - place
     return result
 
 
@@ -65,12 +87,16 @@ def main(source: str, target: str) -> None:
     with safe_open(source, "pt") as file:
         given, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     plain = {
-        name: (value.float() * given[f"{name}@scale"].float() if value.dtype == torch.int8 else value.float()).half()
+        name: (value.float() * given[f"{name}@scale"].float() if value.dtype == torch.int8 else value.float())
         for name, value in given.items()
         if not name.endswith("@scale")
     }
     seconds = str(float(about["cpu_hours"]) * 3600)
-    save_file(renamed(plain), target, {"step": about["step"], "seconds": seconds, "cpu_seconds": seconds})
+    save_file(
+        {name: value.half() for name, value in renamed(plain).items()},
+        target,
+        {"step": about["step"], "seconds": seconds, "cpu_seconds": seconds},
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gancodec.models.gic2.config import SYMBOL_LIMIT, Gic2Config
-from gancodec.models.gic2.layers import Block, between_blocks, norm, per_site, planar
+from gancodec.models.gic2.layers import Block, between_blocks, norm, per_site, planar, shuffle
 from gancodec.models.gic2.network import Gic2Model
 from gancodec.models.gic2.receiver import RENDER_STRIDE, Receiver
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
@@ -78,7 +78,7 @@ def in_strips(receiver: Receiver, latent: Tensor, position: Tensor) -> Tensor:
     rows, strips = max(1, STRIP // body.shape[2]), []
     for top in range(0, body.shape[1], rows):
         sites, cells = slice(top, top + rows), slice(SITES * top, SITES * (top + rows))
-        content = receiver.render.cells(receiver.content(latent[:, sites]))
+        content = shuffle(receiver.content(latent[:, sites]), SITES)
         strips.append(receiver.render(body[:, sites], content, fine[:, cells]))
     return torch.cat(strips, 1)
 

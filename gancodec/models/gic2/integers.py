@@ -10,6 +10,7 @@ Legend: C latent channels, Kh hyper channels, hb wb blocks of S = 16 sites, KNOT
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,11 +87,19 @@ class EntropyModel(IntegerModel):
 
     def gains(self, position: IntArray) -> FloatArray:
         """Gains of the latents at positions (...): (..., C)."""
-        return _gains(self.log_gain)[position]
+        return self._gains[position]
 
     def hyper_gains(self, position: IntArray) -> FloatArray:
         """Gains of the hyper-latent at positions (...): (..., Kh)."""
-        return _gains(self.hyper_log_gain)[position]
+        return self._hyper_gains[position]
+
+    @cached_property
+    def _gains(self) -> FloatArray:
+        return _from_logarithms(self.log_gain)
+
+    @cached_property
+    def _hyper_gains(self) -> FloatArray:
+        return _from_logarithms(self.hyper_log_gain)
 
     def hyper_rows(self, near: IntArray, position: IntArray, step: int) -> Bytes:
         """Rows (P, Kh) of the hyper-latents of one step.
@@ -136,7 +145,7 @@ def at_positions(knots: NDArray[np.int64]) -> NDArray[np.int64]:
     return values
 
 
-def _gains(log_gain: NDArray[np.int64]) -> FloatArray:
+def _from_logarithms(log_gain: NDArray[np.int64]) -> FloatArray:
     return np.exp(log_gain / (1 << GAIN_BITS)).astype(np.float32)
 
 

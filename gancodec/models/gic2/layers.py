@@ -104,10 +104,10 @@ class LevelScale(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.zeros(KNOTS, channels))
+        self.table = nn.Parameter(torch.ones(KNOTS, channels))
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
         """x (B, rows, columns, C) and positions (B, rows, columns)."""
         places = torch.arange(KNOTS, device=position.device, dtype=position.dtype)
         hats = (1 - (position[..., None] * (KNOTS - 1) - places).abs()).clamp(min=0)  # `at_position`, as a product
-        return x * (1 + hats @ self.table).to(x.dtype)
+        return x * (hats @ self.table).to(x.dtype)

@@ -13,6 +13,7 @@ from gancodec.types import BLOCK, SITES
 
 RENDER_STRIDE = 4  # pixels a site of the renderer
 NOISE_CHANNELS = 8
+GREY = 0.5
 
 
 class Renderer(nn.Module):
@@ -24,22 +25,18 @@ class Renderer(nn.Module):
         self.condition = ByteLinear(config.body_width, SITES**2 * width)
         self.ada = ByteLinear(width, 3 * width)
         self.first, self.second = ByteLinear(width, width), ByteLinear(width, width)
-        self.place = nn.Parameter(torch.zeros(SITES**2 * width))  # a bias for each of a site's 4x4 cells
         self.scale = LevelScale(width)
         self.to_rgb, self.stride = ByteLinear(width, 3 * RENDER_STRIDE**2), RENDER_STRIDE
         nn.init.zeros_(self.ada.weight)
-        nn.init.zeros_(self.ada.bias)
-
-    def cells(self, content: Tensor) -> Tensor:
-        """Content (B, h, w, 16 R) as cells at 1/4, (B, 4h, 4w, R)."""
-        return shuffle(content + self.place.to(content.dtype), SITES)
+        self.ada.bias.data = torch.tensor([0.0, 1.0, 1.0]).repeat_interleave(width)  # no shift, scale 1, gate 1
+        nn.init.constant_(self.to_rgb.bias, GREY)
 
     def forward(self, body: Tensor, cells: Tensor, position: Tensor) -> Tensor:
         """Body (B, h, w, W), cells (B, 4h, 4w, R) and positions (B, 4h, 4w) to RGB (B, H, W, 3), not clipped."""
         shift, scale, gate = self.ada(F.silu(shuffle(self.condition(body), SITES))).chunk(3, -1)
-        mixed = self.second(F.silu(self.first(torch.addcmul(shift, cells, 1 + scale))))
-        cells = torch.addcmul(cells, mixed, 1 + gate)
-        return shuffle(self.to_rgb(self.scale(cells, position)), self.stride).float() + 0.5
+        mixed = self.second(F.silu(self.first(torch.addcmul(shift, cells, scale))))
+        cells = torch.addcmul(cells, mixed, gate)
+        return shuffle(self.to_rgb(self.scale(cells, position)), self.stride).float()
 
 
 class Receiver(nn.Module):
@@ -65,7 +62,7 @@ class Receiver(nn.Module):
     def end(self, body: Tensor, content: Tensor, position: Tensor) -> Tensor:
         """The rest, to pictures (B, H, W, 3), not clipped."""
         fine = between_blocks(position, BLOCK // RENDER_STRIDE)
-        decoded: Tensor = self.render(self.own(body), self.render.cells(content), fine)
+        decoded: Tensor = self.render(self.own(body), shuffle(content, SITES), fine)
         return decoded
 
     def forward(self, latent: Tensor, position: Tensor) -> Tensor:
@@ -80,6 +77,7 @@ class NaturalEnd(nn.Module):
         super().__init__()
         width = config.render_width
         self.own, self.render = Block(config.body_width, 2), Renderer(config)
+        self.place = nn.Parameter(torch.zeros(SITES**2 * width))  # a bias for each of a site's 4x4 cells
         self.noise_scale, self.noise_in = LevelScale(NOISE_CHANNELS), ByteLinear(NOISE_CHANNELS, width)
         self.near = nn.Conv2d(width, width, 3, padding=1, groups=width)
         nn.init.normal_(self.noise_in.weight, std=0.02)
@@ -89,7 +87,7 @@ class NaturalEnd(nn.Module):
     def forward(self, body: Tensor, content: Tensor, position: Tensor) -> Tensor:
         """As `Receiver.end`, with new noise each time."""
         fine = between_blocks(position, BLOCK // RENDER_STRIDE)
-        cells = self.render.cells(content)
+        cells = shuffle(content + self.place.to(content.dtype), SITES)
         noise = torch.randn(*cells.shape[:3], NOISE_CHANNELS, device=cells.device, dtype=cells.dtype)
         cells = cells + self.noise_in(self.noise_scale(noise, fine))
         cells = cells + self.near(planar(cells)).permute(0, 2, 3, 1)
