@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 
 from gancodec.models.gic2.config import SYMBOL_LIMIT, Gic2Config
 from gancodec.models.gic2.layers import Block, between_blocks, norm, per_site, planar, shuffle
-from gancodec.models.gic2.network import Gic2Model
+from gancodec.models.gic2.network import Gic2Model, Sender
 from gancodec.models.gic2.receiver import RENDER_STRIDE, Receiver
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
 from gancodec.models.layers import ByteLinear, fast_bfloat16, half_precision, standardised
 from gancodec.models.registry import config_as
-from gancodec.tiling import Progress, Tile
+from gancodec.tiling import Area, Progress, Tile
 from gancodec.types import BLOCK, LATENT_STRIDE, SITES, FloatArray, Geometry, IntArray
 from gancodec.weights import Weights
 
@@ -70,6 +71,26 @@ def with_half_body(receiver: Receiver) -> Receiver:
     return receiver
 
 
+def strips_of(area: Area) -> Iterator[Area]:
+    """An area of pixels in strips of at most STRIP sites, or of one row of them."""
+    rows = LATENT_STRIDE * max(1, STRIP * LATENT_STRIDE // (area.right - area.left))
+    for top in range(area.top, area.bottom, rows):
+        yield area._replace(top=top, bottom=min(top + rows, area.bottom))
+
+
+def sent_in_strips(sender: Sender, strips: Iterable[Tensor]) -> Tensor:
+    """What `sender` makes of the strips of a picture, (B, 3, rows, W) each. What sees no other site is computed a few
+    rows at a time, in little memory."""
+    features = torch.cat([sender.patches(strip) for strip in strips], 1)
+    rows = max(1, STRIP // features.shape[2])
+    for block in sender.blocks:
+        assert isinstance(block, Block)
+        features = features + block.near(norm(features))
+        features = torch.cat([part + block.feed(norm(part)) for part in features.split(rows, 1)], 1)
+    latent: Tensor = sender.to_latent(features)
+    return latent
+
+
 def in_strips(receiver: Receiver, latent: Tensor, position: Tensor) -> Tensor:
     """`receiver(latent, position)`, with its pointwise end a few rows at a time: what lies between stays in the cache
     of a CPU, which takes a quarter less time, and little memory."""
@@ -118,10 +139,11 @@ class Gic2Network(Network[Gic2Model]):
         hyper = torch.empty((1, config.hyper_channels, *geometry.blocks))
         scores = torch.empty((1, *geometry.blocks))
         for done, tile in enumerate(tiles):
-            kept, pixels = tile.inner.seen_from(tile.outer), self._pixels(rgb, tile.outer)
+            kept = tile.inner.seen_from(tile.outer)
+            strips = (self._pixels(rgb, area) for area in strips_of(tile.outer))
             # Encoders of different machines may choose differently; files say what they chose.
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device.type)):
-                seen = model.sender(pixels)
+                seen = sent_in_strips(model.sender, strips)
                 parts = planar(seen), planar(model.hyper_encoder(seen)), model.masker.scores(seen)
             for target, part, stride in zip((latent, hyper, scores), parts, (LATENT_STRIDE, BLOCK, BLOCK), strict=True):
                 target[tile.inner.sites(stride)] = part[kept.sites(stride)].to(target)
@@ -138,16 +160,17 @@ class Gic2Network(Network[Gic2Model]):
         """
 
         def work() -> IntArray:
-            wanted, allowed = (self._sites(a) for a in (latent.astype(np.float32), sent))
+            wanted, allowed = self._sites(latent), self._sites(sent)
             gains = per_site(self._blocks(gain))
-            chosen = torch.zeros_like(wanted)
+            chosen = torch.zeros_like(gains)
 
             def choose(mean: Tensor, mine: Tensor) -> Tensor:
-                residual = (wanted - mean) * gains
-                residual = residual.sign() * (residual.abs() - trim / TRIM_STEPS).clamp(min=0)
-                symbols = residual.round().clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT) * (allowed & mine)
+                residual = (wanted - mean).mul_(gains)
+                if trim:
+                    residual = nn.functional.softshrink(residual, trim / TRIM_STEPS)
+                symbols = residual.round_().clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).mul_(allowed & mine)
                 chosen.add_(symbols)
-                return mean + symbols / gains
+                return symbols.div_(gains).add_(mean)
 
             self.model.means(self._blocks(hyper), choose)
             return _planes(chosen).astype(np.int32)
