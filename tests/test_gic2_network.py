@@ -227,6 +227,15 @@ def test_a_region_is_a_crop_of_the_whole(codec: Gic2Codec, reduce: int, monkeypa
             assert np.mean(part != crop) < 1e-3
 
 
+def test_strips_may_lie_below_a_picture(net: Gic2Network) -> None:
+    """Edges are repeated up to a whole block, and a strip of a wide picture is lower than one."""
+    rgb = picture(66, 3200)
+    assert len(list(gic2_inference.strips_of(Area(0, 128, 0, 2176)))) == 4
+    low, whole = net.analyse(rgb), net.analyse(np.pad(rgb, ((0, 62), (0, 0), (0, 0)), mode="edge"))
+    for a, b in zip(low, whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # --- importance
 
 

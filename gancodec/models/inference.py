@@ -189,8 +189,10 @@ class Network(ABC, Generic[M]):
 
 
 def _padded(rgb: NDArray[np.uint8], area: Area) -> NDArray[np.uint8]:
-    """An area of a picture, whose edges are repeated where the area reaches beyond its right and bottom."""
-    part = rgb[area.slices()]
+    """An area of a picture, whose edges are repeated where the area reaches beyond its right and bottom, or lies
+    there."""
+    height, width, _ = rgb.shape
+    part = rgb[min(area.top, height - 1) : area.bottom, min(area.left, width - 1) : area.right]
     below, right = area.bottom - area.top - part.shape[0], area.right - area.left - part.shape[1]
     return np.pad(part, ((0, below), (0, right), (0, 0)), mode="edge")
 
