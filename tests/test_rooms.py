@@ -20,7 +20,7 @@ IDS = {name for name in vars(spec) if name.startswith(("CODEC_", "CODER_"))}
 FORMAT = "container/spec.py"
 CONTRACT = ("codec", "stream", "learned", "inference", "recipe", "training")
 CODEC_TYPES = re.compile(r"\b(Codec|LearnedCodec|StreamCodec)\b")
-MOST_FILE, MOST_FUNCTION, MOST_PRODUCT = 400, 50, 22_525  # lines
+MOST_FILE, MOST_FUNCTION, MOST_PRODUCT = 400, 50, 22_500  # lines
 
 
 def sources() -> dict[str, str]:

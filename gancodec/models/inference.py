@@ -189,8 +189,7 @@ class Network(ABC, Generic[M]):
 
 
 def _padded(rgb: NDArray[np.uint8], area: Area) -> NDArray[np.uint8]:
-    """An area of a picture, whose edges are repeated where the area reaches beyond its right and bottom, or lies
-    there."""
+    """An area of a picture, whose edges are repeated beyond its right and bottom."""
     height, width, _ = rgb.shape
     part = rgb[min(area.top, height - 1) : area.bottom, min(area.left, width - 1) : area.right]
     below, right = area.bottom - area.top - part.shape[0], area.right - area.left - part.shape[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gancodec.models.gic2.config import SYMBOL_LIMIT, Gic2Config
 from gancodec.models.gic2.layers import Block, between_blocks, norm, per_site, planar, shuffle
-from gancodec.models.gic2.network import Gic2Model, Sender
+from gancodec.models.gic2.network import Gic2Model
 from gancodec.models.gic2.receiver import RENDER_STRIDE, Receiver
 from gancodec.models.inference import Analyser, Generate, Graph, Network, Port
 from gancodec.models.layers import ByteLinear, fast_bfloat16, half_precision, standardised
@@ -78,19 +78,6 @@ def strips_of(area: Area) -> Iterator[Area]:
         yield area._replace(top=top, bottom=min(top + rows, area.bottom))
 
 
-def sent_in_strips(sender: Sender, strips: Iterable[Tensor]) -> Tensor:
-    """What `sender` makes of the strips of a picture, (B, 3, rows, W) each. What sees no other site is computed a few
-    rows at a time, in little memory."""
-    features = torch.cat([sender.patches(strip) for strip in strips], 1)
-    rows = max(1, STRIP // features.shape[2])
-    for block in sender.blocks:
-        assert isinstance(block, Block)
-        features = features + block.near(norm(features))
-        features = torch.cat([part + block.feed(norm(part)) for part in features.split(rows, 1)], 1)
-    latent: Tensor = sender.to_latent(features)
-    return latent
-
-
 def in_strips(receiver: Receiver, latent: Tensor, position: Tensor) -> Tensor:
     """`receiver(latent, position)`, with its pointwise end a few rows at a time: what lies between stays in the cache
     of a CPU, which takes a quarter less time, and little memory."""
@@ -140,10 +127,10 @@ class Gic2Network(Network[Gic2Model]):
         scores = torch.empty((1, *geometry.blocks))
         for done, tile in enumerate(tiles):
             kept = tile.inner.seen_from(tile.outer)
-            strips = (self._pixels(rgb, area) for area in strips_of(tile.outer))
             # Encoders of different machines may choose differently; files say what they chose.
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device.type)):
-                seen = sent_in_strips(model.sender, strips)
+                patches = [model.sender.patches(self._pixels(rgb, area)) for area in strips_of(tile.outer)]
+                seen = model.sender.sent(torch.cat(patches, 1), patches[0].shape[1])
                 parts = planar(seen), planar(model.hyper_encoder(seen)), model.masker.scores(seen)
             for target, part, stride in zip((latent, hyper, scores), parts, (LATENT_STRIDE, BLOCK, BLOCK), strict=True):
                 target[tile.inner.sites(stride)] = part[kept.sites(stride)].to(target)

@@ -10,7 +10,6 @@ Legend: C latent channels, Kh hyper channels, hb wb blocks of S = 16 sites, KNOT
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +56,13 @@ class EntropyModel(IntegerModel):
         self.offset, self.hyper_offset, self.inverse = (
             at_positions(get[name]).astype(np.int32) for name in ("latent.offset", "hyper.offset", "hyper.inverse")
         )
-        self.log_gain, self.hyper_log_gain = (at_positions(get[f"{name}.gain"]) for name in ("latent", "hyper"))
         self.first = get["latent.first"].astype(np.int32)
         self.near = get["near.weight"].transpose(0, 2, 1).astype(np.float32)
         self.near_scale, self.near_bias = (get[f"near.{k}"].astype(np.int32) for k in ("scale", "bias"))
         self.ladder = get["latent.ladder"]
         self._check_reach(get)
+        logarithms = (at_positions(get[f"{name}.gain"]) / (1 << GAIN_BITS) for name in ("latent", "hyper"))
+        self._gain, self._hyper_gain = (np.exp(values).astype(np.float32) for values in logarithms)
         # Steps of the ladder by key: how many of its keys are above.
         keys = np.arange(-KEY_LIMIT, KEY_LIMIT + 1)
         self._steps = (self.ladder[None, :] > keys[:, None]).sum(1).astype(np.uint8)
@@ -87,19 +87,11 @@ class EntropyModel(IntegerModel):
 
     def gains(self, position: IntArray) -> FloatArray:
         """Gains of the latents at positions (...): (..., C)."""
-        return self._gains[position]
+        return self._gain[position]
 
     def hyper_gains(self, position: IntArray) -> FloatArray:
         """Gains of the hyper-latent at positions (...): (..., Kh)."""
-        return self._hyper_gains[position]
-
-    @cached_property
-    def _gains(self) -> FloatArray:
-        return _from_logarithms(self.log_gain)
-
-    @cached_property
-    def _hyper_gains(self) -> FloatArray:
-        return _from_logarithms(self.hyper_log_gain)
+        return self._hyper_gain[position]
 
     def hyper_rows(self, near: IntArray, position: IntArray, step: int) -> Bytes:
         """Rows (P, Kh) of the hyper-latents of one step.
@@ -143,10 +135,6 @@ def at_positions(knots: NDArray[np.int64]) -> NDArray[np.int64]:
     fraction = (place - below * spacing)[:, None]
     values: NDArray[np.int64] = (knots[below] * (spacing - fraction) + knots[below + 1] * fraction) // spacing
     return values
-
-
-def _from_logarithms(log_gain: NDArray[np.int64]) -> FloatArray:
-    return np.exp(log_gain / (1 << GAIN_BITS)).astype(np.float32)
 
 
 def _check_shapes(arrays: Mapping[str, NDArray[np.int64]], c: int, kh: int) -> None:

@@ -69,11 +69,12 @@ class Block(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x plus its two corrections."""
+    def forward(self, x: Tensor, rows: int | None = None) -> Tensor:
+        """Return x plus its two corrections, the second one computed `rows` at a time."""
         x = x + self.near(norm(x))
-        corrected: Tensor = x + self.feed(norm(x))
-        return corrected
+        if rows is None:
+            return x + self.feed(norm(x))
+        return torch.cat([part + self.feed(norm(part)) for part in x.split(rows, 1)], 1)
 
     def near(self, x: Tensor) -> Tensor:
         """The first correction, which sees the sites around."""

@@ -62,9 +62,12 @@ class Sender(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, 3, H, W) in [0, 1] to latents (B, h, w, C)."""
-        features = self.patches(x)
+        return self.sent(self.patches(x))
+
+    def sent(self, features: Tensor, rows: int | None = None) -> Tensor:
+        """Latents of `patches`; what sees no other site is computed `rows` at a time."""
         for block in self.blocks:
-            features = block(features)
+            features = block(features, rows)
         latent: Tensor = self.to_latent(features)
         return latent
 
@@ -123,9 +126,8 @@ class Gains(nn.Module):
 
     def knots(self) -> Tensor:
         """Natural logarithms of the gains at the knots, (KNOTS, C)."""
-        steps = F.softplus(self.steps)
-        steps = torch.cat((torch.zeros_like(self.start)[None], steps[:-1], steps[-1:] + FINEST))
-        return steps.cumsum(0) + self.start
+        rise = F.pad(F.softplus(self.steps).cumsum(0), (0, 0, 1, 0)) + self.start
+        return torch.cat((rise[:-1], rise[-1:] + FINEST))
 
     def forward(self, position: Tensor) -> Tensor:
         """Logarithms of the gains at positions (...): (..., C)."""
